@@ -1,0 +1,217 @@
+"""What a BotClient becomes: the client, the roles and the tokens that its spec and the grants ask for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fedid.domain.conditions import rfc3339
+from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.naming import client_uuid
+from fedid.domain.realm import ClientRecord, ProtocolMapper
+from fedid.domain.resources import BotClient, Federation
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import MintedToken, TokenExpectation
+
+__all__ = [
+    "DesiredBot",
+    "asks_of_bot",
+    "client_differences",
+    "client_entry",
+    "desired_bot",
+    "desired_client",
+    "token_entry",
+]
+
+_AUDIENCE_MAPPER = "oidc-audience-mapper"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredBot:
+    """The part of a bot's spec that the grants cover, made definite."""
+
+    client_uuid: str
+    client_id: str
+    owner: str
+    object_name: str
+    description: str
+    realm_roles: frozenset[str]
+    client_roles: Mapping[str, frozenset[str]]
+    audiences: frozenset[str]
+    lifetime: timedelta
+    """One for all tokens, since Keycloak's is set on the client."""
+    tokens: tuple[str, ...]
+    issuer_url: str
+
+    @property
+    def expectation(self) -> TokenExpectation:
+        """What every token of this bot must say."""
+        return TokenExpectation(
+            client_id=self.client_id,
+            lifetime=self.lifetime,
+            audiences=self.audiences,
+            realm_roles=self.realm_roles,
+            client_roles=self.client_roles,
+        )
+
+    @property
+    def ask_hash(self) -> str:
+        """Digest of what a token is asked to say; a token minted under another one is replaced."""
+        parts = [
+            f"lifetime {int(self.lifetime.total_seconds())}",
+            *sorted(f"role {role}" for role in self.realm_roles),
+            *sorted(f"client {client} {role}" for client, roles in self.client_roles.items() for role in roles),
+            *sorted(f"audience {audience}" for audience in self.audiences),
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
+    """Return what the spec asks the grants for (its token lifetime is bounded, not asked)."""
+    asks = {Ask(AskKind.REALM_ROLE, role) for role in spec.realm_roles}
+    asks |= {Ask(AskKind.CLIENT_ROLE, role, client) for client, roles in spec.client_roles.items() for role in roles}
+    asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
+    if not spec.default_named:
+        asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
+    return frozenset(asks)
+
+
+def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, owner: str) -> DesiredBot:
+    """Return the granted part of the spec.
+
+    A lifetime over the limit is cut to it: a limit that is narrowed later must bite without breaking the bot. The
+    caller tells the author about it.
+    """
+    asked = {token.lifetime for token in spec.tokens if token.lifetime is not None}
+    lifetime = min(asked) if asked else federation.token_lifetime
+    if verdict.max_token_lifetime is not None:
+        lifetime = min(lifetime, verdict.max_token_lifetime)
+    denied = verdict.denied
+    return DesiredBot(
+        client_uuid=client_uuid(spec.meta.uid),
+        client_id=spec.client_id,
+        owner=owner,
+        object_name=str(spec.meta.key),
+        description=spec.description,
+        realm_roles=frozenset(r for r in spec.realm_roles if Ask(AskKind.REALM_ROLE, r) not in denied),
+        client_roles={
+            client: kept
+            for client, roles in spec.client_roles.items()
+            if (kept := frozenset(r for r in roles if Ask(AskKind.CLIENT_ROLE, r, client) not in denied))
+        },
+        audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
+        lifetime=lifetime,
+        tokens=tuple(token.name for token in spec.tokens),
+        issuer_url=federation.keycloak.issuer_url,
+    )
+
+
+def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0) -> ClientRecord:
+    """Return the Keycloak client of a bot: confidential, service account, no browser flow.
+
+    Args:
+        bot: What is wanted.
+        secret: The bot secret to set; None leaves it as it is.
+        not_before: Seconds since the epoch, Keycloak's clock; only read at creation.
+    """
+    return ClientRecord(
+        client_uuid=bot.client_uuid,
+        client_id=bot.client_id,
+        owner=bot.owner,
+        object_name=bot.object_name,
+        description=bot.description,
+        enabled=True,
+        secret=secret,
+        flags={
+            "publicClient": False,
+            "bearerOnly": False,
+            "standardFlowEnabled": False,
+            "implicitFlowEnabled": False,
+            "directAccessGrantsEnabled": False,
+            "serviceAccountsEnabled": True,
+            "consentRequired": False,
+            # The service account holds exactly the declared roles, so a role scope would only say them twice.
+            "fullScopeAllowed": True,
+        },
+        attributes={
+            "access.token.lifespan": str(int(bot.lifetime.total_seconds())),
+            # A refresh token would make a user session per renewal (keycloak #11653) and outlive a revocation.
+            "client_credentials.use_refresh_token": "false",
+            "oauth2.device.authorization.grant.enabled": "false",
+            "oidc.ciba.grant.enabled": "false",
+        },
+        mappers=tuple(
+            ProtocolMapper(
+                name=f"audience {audience}",
+                type=_AUDIENCE_MAPPER,
+                config={
+                    "included.custom.audience": audience,
+                    "access.token.claim": "true",
+                    "introspection.token.claim": "true",
+                },
+            )
+            for audience in sorted(bot.audiences)
+        ),
+        not_before=not_before,
+    )
+
+
+def client_differences(desired: ClientRecord, observed: ClientRecord) -> tuple[str, ...]:
+    """Return the fields in which the observed client is not what is desired, by Keycloak's names; never the secret."""
+    fields = []
+    if observed.client_id != desired.client_id:
+        fields.append("clientId")
+    if observed.description != desired.description:
+        fields.append("description")
+    if observed.enabled != desired.enabled:
+        fields.append("enabled")
+    if observed.authenticator != desired.authenticator:
+        fields.append("clientAuthenticatorType")
+    if observed.object_name != desired.object_name:
+        fields.append("attributes[fedid.object]")
+    fields += [name for name, value in desired.flags.items() if observed.flags.get(name, False) != value]
+    fields += [
+        f"attributes[{name}]" for name, value in desired.attributes.items() if observed.attributes.get(name) != value
+    ]
+    if _comparable(desired.mappers) != _comparable(observed.mappers):
+        fields.append("protocolMappers")
+    return tuple(fields)
+
+
+def client_entry(bot: DesiredBot, secret: Sensitive) -> dict[str, Sensitive]:
+    """Return what lies in Vault at `…/bots/<name>/client`."""
+    return {
+        "client_id": Sensitive(bot.client_id),
+        "client_secret": secret,
+        "issuer": Sensitive(bot.issuer_url),
+        "token_url": Sensitive(f"{bot.issuer_url}/protocol/openid-connect/token"),
+    }
+
+
+def token_entry(minted: MintedToken) -> dict[str, Sensitive]:
+    """Return what lies in Vault at `…/bots/<name>/tokens/<token>`; instants in RFC 3339."""
+    return {
+        "token": minted.token,
+        "token_type": Sensitive("Bearer"),
+        "issued_at": Sensitive(rfc3339(minted.claims.issued_at)),
+        "expires_at": Sensitive(rfc3339(minted.claims.expires_at)),
+    }
+
+
+def renewal_due_at(issued_at: datetime, expires_at: datetime, uid: str) -> datetime:
+    """Return when a token is to be replaced: at two thirds of its life, up to a tenth earlier by a spread of the uid.
+
+    The spread keeps the tokens of bots that were applied together from being renewed together.
+    """
+    life = expires_at - issued_at
+    spread = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") / 2**32
+    return issued_at + life * (2 / 3) - life * 0.1 * spread
+
+
+def _comparable(mappers: tuple[ProtocolMapper, ...]) -> frozenset[tuple[str, str, frozenset[tuple[str, str]]]]:
+    """Return mappers as a set; `false` is what Keycloak assumes where a switch is not set."""
+    return frozenset(
+        (m.name, m.type, frozenset((k, v) for k, v in m.config.items() if v not in {"false", ""})) for m in mappers
+    )

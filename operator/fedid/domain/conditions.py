@@ -1,0 +1,130 @@
+"""Conditions and their closed list of reasons; the public vocabulary of every status.
+
+Source: Kubernetes API conventions, "Typical status properties" (`metav1.Condition`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from fedid.errors import Error
+
+__all__ = ["Condition", "ConditionType", "Reason", "condition_of", "merged_conditions", "reason_of", "rfc3339"]
+
+_LONGEST_MESSAGE = 4096
+"""Characters; the API server takes 32,768, a reader far fewer."""
+
+
+class ConditionType(StrEnum):
+    """What a condition is about."""
+
+    READY = "Ready"
+    KEYCLOAK_READY = "KeycloakReady"
+    VAULT_READY = "VaultReady"
+    GRANTED = "Granted"
+    KEYCLOAK_SYNCED = "KeycloakSynced"
+    PUBLISHED = "Published"
+    REVOKED = "Revoked"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status; every one is explained in docs/conditions.md."""
+
+    READY = "Ready"
+    GRANTED = "Granted"
+    SYNCED = "Synced"
+    PUBLISHED = "Published"
+    PROVEN = "Proven"
+    PROGRESSING = "Progressing"
+    INVALID_SPEC = "InvalidSpec"
+    NOT_GRANTED = "NotGranted"
+    CONFLICT = "Conflict"
+    FEDERATION_MISSING = "FederationMissing"
+    FEDERATION_NOT_READY = "FederationNotReady"
+    FEDERATION_IN_USE = "FederationInUse"
+    ROLE_MISSING = "RoleMissing"
+    GROUP_MISSING = "GroupMissing"
+    AUDIENCE_MISSING = "AudienceMissing"
+    TOKEN_REJECTED = "TokenRejected"
+    BOT_MISSING = "BotMissing"
+    BOT_DELETING = "BotDeleting"
+    REVOKING = "Revoking"
+    TOKEN_MISSING = "TokenMissing"
+    WAITING_FOR_BOT = "WaitingForBot"
+    WAITING_FOR_CONSUMERS = "WaitingForConsumers"
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    BACKEND_UNAVAILABLE = "BackendUnavailable"
+    BACKEND_DENIED = "BackendDenied"
+    BACKEND_REJECTED = "BackendRejected"
+    CERTIFICATE_INVALID = "CertificateInvalid"
+    REALM_NOT_FOUND = "RealmNotFound"
+    ISSUER_MISMATCH = "IssuerMismatch"
+    PERMISSION_MISSING = "PermissionMissing"
+    USER_PROFILE_INCOMPLETE = "UserProfileIncomplete"
+    VAULT_SEALED = "VaultSealed"
+    MOUNT_MISMATCH = "MountMismatch"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition to be told; its transition instant is found by `merged_conditions`."""
+
+    type: ConditionType
+    status: bool | None
+    """None: Unknown."""
+    reason: Reason
+    message: str
+
+
+def rfc3339(instant: datetime) -> str:
+    """Return the instant as Kubernetes writes it, whole seconds, `Z`."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reason_of(error: Error) -> Reason:
+    """Return the condition reason that an error is told with."""
+    try:
+        return Reason(error.reason)
+    except ValueError:
+        return Reason.INTERNAL_ERROR
+
+
+def condition_of(conditions: Iterable[Mapping[str, Any]], wanted: ConditionType) -> Mapping[str, Any] | None:
+    """Return the observed condition of a type, as the status holds it."""
+    return next((c for c in conditions if c.get("type") == wanted), None)
+
+
+def merged_conditions(
+    observed: Iterable[Mapping[str, Any]], told: Iterable[Condition], *, generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the status list: told conditions replace those of their type, others go, instants move on real change.
+
+    Args:
+        observed: `status.conditions` as it stands.
+        told: Every condition that holds now.
+        generation: What `observedGeneration` is set to.
+        now: Aware UTC; used as `lastTransitionTime` where the status flips.
+    """
+    before = {c["type"]: c for c in observed}
+    result = []
+    for condition in told:
+        status = {True: "True", False: "False", None: "Unknown"}[condition.status]
+        old = before.get(condition.type)
+        kept = old is not None and old.get("status") == status
+        result.append(
+            {
+                "type": str(condition.type),
+                "status": status,
+                "reason": str(condition.reason),
+                "message": condition.message[:_LONGEST_MESSAGE],
+                "lastTransitionTime": old["lastTransitionTime"] if old is not None and kept else rfc3339(now),
+                "observedGeneration": generation,
+            }
+        )
+    return result

@@ -1,0 +1,50 @@
+"""Durations in Kubernetes' own notation (`10m`, `1h30m`, `720h`).
+
+Source: Go `time.ParseDuration`, which Kubernetes' CEL function `duration()` follows; whole numbers only here.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from fedid.errors import InvalidSpecError
+
+__all__ = ["duration", "duration_text"]
+
+_PART = re.compile(r"(\d+)(ms|h|m|s)")
+_WHOLE = re.compile(r"(?:\d+(?:ms|h|m|s))+")
+_UNIT = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+
+
+def duration(text: str, field: str) -> timedelta:
+    """Return the duration written in `text`.
+
+    Args:
+        text: E.g. `10m` or `1h30m`.
+        field: Where it stands, for the message.
+
+    Raises:
+        InvalidSpecError: It is not written that way, or longer than a timedelta holds.
+    """
+    if not _WHOLE.fullmatch(text):
+        message = f"{field} is {text!r}; write a duration like 10m, 1h30m or 720h"
+        raise InvalidSpecError(message)
+    try:
+        return sum((int(number) * _UNIT[unit] for number, unit in _PART.findall(text)), timedelta())
+    except OverflowError as error:
+        message = f"{field} is {text!r}; that is longer than any credential can live"
+        raise InvalidSpecError(message) from error
+
+
+def duration_text(value: timedelta) -> str:
+    """Return the duration in the same notation, down to seconds."""
+    seconds = int(value.total_seconds())
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n) or "0s"

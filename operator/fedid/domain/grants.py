@@ -1,0 +1,223 @@
+"""Grants: what a Federation lets the identities of a namespace ask for.
+
+Nothing matches: nothing is granted. Each ask must be covered by one rule that matches the namespace; different asks may
+be covered by different rules. A limit is the widest value that any matching rule sets; none set: no limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from fedid.domain.durations import duration, duration_text
+
+__all__ = ["Ask", "AskKind", "Grant", "Verdict", "judge", "parse_grants"]
+
+RESERVED_CLIENTS = frozenset(
+    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+)
+"""Keycloak's own clients: their roles administer the realm, so no wildcard ever covers them."""
+
+
+class AskKind(StrEnum):
+    """What can be asked for; the value is the field of a rule that covers it."""
+
+    REALM_ROLE = "realmRoles"
+    CLIENT_ROLE = "clientRoles"
+    GROUP = "groups"
+    AUDIENCE = "audiences"
+    CLIENT_ID = "clientIds"
+    TOKEN_LIFETIME = "maxTokenLifetime"
+    """A limit rather than a list: only ever denied, never matched."""
+
+
+_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ask:
+    """One thing that a spec asks for."""
+
+    kind: AskKind
+    value: str
+    client_id: str = ""
+    """Of a client role: the client that has it."""
+
+    def __str__(self) -> str:
+        """Return it the way the spec says it."""
+        return f"{self.kind}: {self.client_id + '/' if self.client_id else ''}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """A Kubernetes label selector (`metav1.LabelSelector`)."""
+
+    match_labels: Mapping[str, str]
+    match_expressions: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """(key, operator, values)."""
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether all requirements hold; an empty selector matches everything."""
+        return all(labels.get(k) == v for k, v in self.match_labels.items()) and all(
+            _requirement_holds(labels, *expression) for expression in self.match_expressions
+        )
+
+    def __str__(self) -> str:
+        """Return it as `kubectl get -l` takes it."""
+        parts = [f"{k}={v}" for k, v in sorted(self.match_labels.items())]
+        parts += [
+            {"Exists": key, "DoesNotExist": f"!{key}"}.get(operator, f"{key} {operator.lower()} ({','.join(values)})")
+            for key, operator, values in self.match_expressions
+        ]
+        return ",".join(parts) or "every namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One rule of a Federation."""
+
+    index: int
+    """Position in `spec.grants`, to be named in messages."""
+    names: frozenset[str]
+    selector: LabelSelector | None
+    patterns: Mapping[AskKind, tuple[str, ...]]
+    """Exact values, or prefixes with one trailing `*`."""
+    client_roles: Mapping[str, tuple[str, ...]]
+    """Client id to patterns of its roles."""
+    max_token_lifetime: timedelta | None
+
+    def matches(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Tell whether the rule is about this namespace (by name or by selector)."""
+        return namespace in self.names or (self.selector is not None and self.selector.matches(labels))
+
+    def covers(self, ask: Ask) -> bool:
+        """Tell whether the rule lets its namespaces have this."""
+        if ask.kind is not AskKind.CLIENT_ROLE:
+            return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
+        patterns = self.client_roles.get(ask.client_id, ())
+        if ask.client_id in RESERVED_CLIENTS:
+            return ask.value in patterns
+        return any(_matches(pattern, ask.value) for pattern in patterns)
+
+    def __str__(self) -> str:
+        """Return the rule in one line for a message."""
+        what = [f"{kind}: {', '.join(values)}" for kind, values in self.patterns.items() if values]
+        what += [f"clientRoles: {client}/({', '.join(roles)})" for client, roles in self.client_roles.items()]
+        if self.max_token_lifetime is not None:
+            what.append(f"maxTokenLifetime: {duration_text(self.max_token_lifetime)}")
+        whom = [*sorted(self.names), *([f"[{self.selector}]"] if self.selector is not None else [])]
+        return f"grants[{self.index}] for {', '.join(whom)} ({'; '.join(what) or 'nothing but to exist'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the grants say to a set of asks."""
+
+    namespace_matched: bool
+    """Whether any rule is about the namespace at all; without one nothing may exist."""
+    denied: frozenset[Ask]
+    max_token_lifetime: timedelta | None
+    """None: no limit."""
+    message: str
+    """Publishable sentence: which rules cover it, or what is denied and which rules exist."""
+
+    @property
+    def granted(self) -> bool:
+        """Whether every ask is covered."""
+        return self.namespace_matched and not self.denied
+
+
+def parse_grants(spec: Mapping[str, Any]) -> tuple[Grant, ...]:
+    """Return the rules of a Federation spec.
+
+    Raises:
+        InvalidSpecError: A duration means nothing.
+    """
+    return tuple(_parse_grant(i, raw) for i, raw in enumerate(spec.get("grants") or ()))
+
+
+def judge(
+    asks: Iterable[Ask], grants: Iterable[Grant], *, federation: str, namespace: str, labels: Mapping[str, str]
+) -> Verdict:
+    """Return what the grants of a Federation say to the asks of one identity.
+
+    Args:
+        asks: What the spec asks for.
+        grants: All rules of the Federation.
+        federation: Its name, for the message.
+        namespace: Where the identity lives.
+        labels: The namespace's labels as observed now.
+    """
+    rules = tuple(grants)
+    matching = [rule for rule in rules if rule.matches(namespace, labels)]
+    denied = frozenset(ask for ask in asks if not any(rule.covers(ask) for rule in matching))
+    limits = [rule.max_token_lifetime for rule in matching if rule.max_token_lifetime is not None]
+    return Verdict(
+        namespace_matched=bool(matching),
+        denied=denied,
+        max_token_lifetime=max(limits, default=None),
+        message=_message(federation, namespace, matching, rules, denied),
+    )
+
+
+def _message(
+    federation: str, namespace: str, matching: list[Grant], rules: tuple[Grant, ...], denied: frozenset[Ask]
+) -> str:
+    if not matching:
+        existing = "; ".join(map(str, rules)) or "none"
+        return (
+            f"No grant of Federation {federation} is about namespace {namespace}, so nothing is made. "
+            f"Rules that exist: {existing}. Ask the platform team to label the namespace or to add a grant."
+        )
+    listed = "; ".join(map(str, matching))
+    if denied:
+        asks = ", ".join(map(str, sorted(denied)))
+        return (
+            f"Federation {federation} does not grant namespace {namespace}: {asks}. "
+            f"Rules that match the namespace: {listed}. Take it out of the spec, or ask the platform team for a grant."
+        )
+    return f"Covered by {', '.join(f'grants[{rule.index}]' for rule in matching)} of Federation {federation}."
+
+
+def _parse_grant(index: int, raw: Mapping[str, Any]) -> Grant:
+    namespaces = raw.get("namespaces") or {}
+    selector = namespaces.get("selector")
+    lifetime = raw.get("maxTokenLifetime")
+    return Grant(
+        index=index,
+        names=frozenset(namespaces.get("names") or ()),
+        selector=_parse_selector(selector) if selector is not None else None,
+        patterns={kind: tuple(raw.get(kind) or ()) for kind in _LISTED},
+        client_roles={client: tuple(roles) for client, roles in (raw.get("clientRoles") or {}).items()},
+        max_token_lifetime=duration(lifetime, f"spec.grants[{index}].maxTokenLifetime") if lifetime else None,
+    )
+
+
+def _parse_selector(raw: Mapping[str, Any]) -> LabelSelector:
+    return LabelSelector(
+        match_labels=dict(raw.get("matchLabels") or {}),
+        match_expressions=tuple(
+            (e["key"], e["operator"], tuple(e.get("values") or ())) for e in raw.get("matchExpressions") or ()
+        ),
+    )
+
+
+def _requirement_holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str, ...]) -> bool:
+    match operator:
+        case "In":
+            return key in labels and labels[key] in values
+        case "NotIn":
+            return key not in labels or labels[key] not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case _:
+            return False  # an operator that we do not know matches nothing: never grant by accident
+
+
+def _matches(pattern: str, value: str) -> bool:
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern

@@ -1,0 +1,113 @@
+"""What fedid makes in a Keycloak realm, as values: desired by a spec or observed through the Admin API.
+
+Source: Keycloak Admin REST API, ClientRepresentation, UserRepresentation, MappingsRepresentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedid.domain.sensitive import Sensitive
+
+__all__ = ["ClientRecord", "ProtocolMapper", "RealmFacts", "Role", "RoleMappings", "UserRecord", "role_changes"]
+
+OWNER_ATTRIBUTE = "fedid.owner"
+OBJECT_ATTRIBUTE = "fedid.object"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolMapper:
+    """One protocol mapper of a client (what adds a claim to its tokens)."""
+
+    name: str
+    type: str
+    """Keycloak's `protocolMapper`, e.g. `oidc-audience-mapper`."""
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """A Keycloak client as far as fedid sets or compares it."""
+
+    client_uuid: str
+    """Keycloak's internal id; chosen by fedid (`POST /clients` keeps it)."""
+    client_id: str
+    """The human id, OAuth's `client_id`."""
+    owner: str | None
+    """Owner mark `<installation id>/<CR uid>`; None: nobody's or made by hand."""
+    object_name: str | None
+    """`<kind>/<namespace>/<name>` of the custom resource, for people who look in the console."""
+    description: str
+    enabled: bool
+    secret: Sensitive | None
+    """None on write: leave as it is. None on read: not ours, so not looked at."""
+    flags: Mapping[str, bool]
+    """Boolean fields of the representation by Keycloak's names, e.g. `serviceAccountsEnabled`."""
+    attributes: Mapping[str, str]
+    """Client attributes without the two owner attributes."""
+    mappers: tuple[ProtocolMapper, ...]
+    authenticator: str = "client-secret"
+    """Keycloak's `clientAuthenticatorType`."""
+    not_before: int = 0
+    """Tokens issued before this instant (seconds since the epoch, Keycloak's clock) are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """A Keycloak user as far as fedid sets or compares it."""
+
+    user_id: str | None
+    """Keycloak's id; None before it exists (`POST /users` ignores a chosen one)."""
+    username: str
+    owner: str | None
+    object_name: str | None
+    enabled: bool
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    groups: frozenset[str] = frozenset()
+    """Group paths; on read only filled by `user_groups`."""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other attributes as observed, passed back unchanged on update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A realm role, or a client role when `client_id` is set."""
+
+    role_id: str
+    name: str
+    client_id: str | None = None
+    client_uuid: str | None = None
+    composite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoleMappings:
+    """The roles mapped directly to a user (a service account is one)."""
+
+    realm: frozenset[Role]
+    client: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class RealmFacts:
+    """What a probe of the realm found."""
+
+    issuer: str
+    """`issuer` of the realm's OpenID configuration."""
+    owner_attributes_kept: bool
+    """The realm's user profile declares (or admits) the two owner attributes, so Keycloak will not drop them."""
+    missing_permissions: tuple[str, ...]
+    """realm-management roles that the operator's client lacks, by name."""
+
+
+def role_changes(held: RoleMappings | None, wanted: frozenset[Role]) -> tuple[frozenset[Role], frozenset[Role]]:
+    """Return (roles to unmap, roles to map); compared by id, since a role made anew under its name is another one."""
+    mapped = held.realm | held.client if held is not None else frozenset()
+    mapped_ids, wanted_ids = {role.role_id for role in mapped}, {role.role_id for role in wanted}
+    return (
+        frozenset(role for role in mapped if role.role_id not in wanted_ids),
+        frozenset(role for role in wanted if role.role_id not in mapped_ids),
+    )

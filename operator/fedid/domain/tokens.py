@@ -1,0 +1,90 @@
+"""Bearer tokens as values: what is asked of Keycloak, what came back, and whether it is good.
+
+Source: RFC 6749 section 4.4 (client credentials), RFC 7519 section 4.1 (claims), RFC 9068 (JWT access tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fedid.domain.sensitive import Sensitive
+
+__all__ = ["ClientCredentials", "MintedToken", "TokenClaims", "TokenExpectation", "token_faults", "wider_than"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What a bot authenticates with at the token endpoint."""
+
+    client_id: str
+    secret: Sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """The verified claims of a Keycloak access token (signature and issuer checked, expiry not)."""
+
+    issuer: str
+    subject: str
+    authorized_party: str
+    token_id: str
+    issued_at: datetime
+    expires_at: datetime
+    audiences: frozenset[str]
+    realm_roles: frozenset[str]
+    client_roles: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token with its verified claims: what may be published."""
+
+    token: Sensitive
+    claims: TokenClaims
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpectation:
+    """What a bot's token must say before it is published."""
+
+    client_id: str
+    lifetime: timedelta
+    audiences: frozenset[str]
+    realm_roles: frozenset[str]
+    client_roles: Mapping[str, frozenset[str]]
+
+
+def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, ...]:
+    """Return what is wrong with a freshly minted or published token, as short phrases; empty means good.
+
+    More roles or audiences than expected are no fault: the realm's default roles and scopes add theirs.
+    """
+    faults = []
+    if claims.authorized_party != expected.client_id:
+        faults.append(f"azp is {claims.authorized_party}, not {expected.client_id}")
+    if not claims.subject:
+        faults.append("it has no sub (does the realm's default client scope `basic` exist?)")
+    if missing := sorted(expected.audiences - claims.audiences):
+        faults.append(f"audience {', '.join(missing)} is missing")
+    if missing := sorted(expected.realm_roles - claims.realm_roles):
+        faults.append(f"realm role {', '.join(missing)} is missing (is the client scope `roles` a realm default?)")
+    for client_id, roles in sorted(expected.client_roles.items()):
+        if missing := sorted(roles - claims.client_roles.get(client_id, frozenset())):
+            faults.append(f"role {', '.join(missing)} of client {client_id} is missing")
+    lifetime = claims.expires_at - claims.issued_at
+    if lifetime > expected.lifetime + timedelta(seconds=5):
+        faults.append(f"it lives {lifetime}, longer than the {expected.lifetime} asked for")
+    if lifetime < expected.lifetime / 2:
+        faults.append(f"it lives {lifetime}, not {expected.lifetime}: the realm's SSO Session Max caps it")
+    return tuple(faults)
+
+
+def wider_than(old: TokenClaims, new: TokenClaims) -> bool:
+    """Tell whether the old token grants something that the new one does not, so that it must be revoked."""
+    return bool(
+        old.realm_roles - new.realm_roles
+        or old.audiences - new.audiences
+        or any(roles - new.client_roles.get(client_id, frozenset()) for client_id, roles in old.client_roles.items())
+    )

@@ -1,0 +1,283 @@
+"""What the reconcilers need from the world, as Protocols; adapters implement them, fakes do too.
+
+Rules for every implementation: errors leave only as `fedid.errors` classes; "not found" on a read is None; "already
+gone" on a delete is success; after `BackendUnavailableError.outcome_unknown` the caller reads back before repeating.
+No method retries a write by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, UserRecord
+from fedid.domain.resources import KeycloakAccess, VaultAccess
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
+from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
+
+__all__ = ["BackendFactory", "Clock", "Cluster", "IdentityProvider", "SecretStore"]
+
+
+class Clock(Protocol):
+    """The operator's own clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, aware UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, of unknown origin; the work queue's time."""
+
+
+class IdentityProvider(Protocol):
+    """One Keycloak realm, seen as the operator's client."""
+
+    async def probe(self) -> RealmFacts:
+        """Check that the realm answers, that we may do our work, and what its issuer is.
+
+        Bypasses an open breaker and closes it on success.
+
+        Raises:
+            BackendUnavailableError: No answer (its message says refused, timeout or certificate).
+            BackendDeniedError: Our client is refused (`invalid_client`) or may not read the realm.
+            BackendRejectedError: The realm does not exist (reason `RealmNotFound`).
+        """
+
+    def server_now(self) -> datetime:
+        """Return a lower bound of Keycloak's clock in whole seconds, aware UTC: tokens from now on say this or later.
+
+        Keycloak sends no `Date`; the bounds come from the `iat` of tokens (our own and bots') plus the time since.
+
+        Raises:
+            BackendUnavailableError: There was no token yet; `probe` fetches one.
+        """
+
+    def server_now_at_most(self) -> datetime:
+        """Return an upper bound of Keycloak's clock in whole seconds, aware UTC: tokens until now say this or earlier.
+
+        What was deleted now is covered by a later `notBefore` only once `server_now()` is beyond this.
+
+        Raises:
+            BackendUnavailableError: There was no token yet; `probe` fetches one.
+        """
+
+    async def create_client(self, client: ClientRecord) -> bool:
+        """Create a client under the id, secret and notBefore given; False if its id or clientId is taken (409).
+
+        Raises:
+            BackendRejectedError: Keycloak refuses the representation.
+        """
+
+    async def read_client(self, client_uuid: str) -> ClientRecord | None:
+        """Return the client by internal id. `secret` is filled; the caller looks at `owner` before it uses it."""
+
+    async def find_client(self, client_id: str) -> ClientRecord | None:
+        """Return the client by clientId, without its secret."""
+
+    async def update_client(self, client: ClientRecord) -> None:
+        """Make the existing client equal to the record (a secret of None stays, mappers are replaced).
+
+        A `not_before` of 0 stays as it is, flags and attributes that the record does not name stay, an owner of None
+        takes the mark off.
+
+        Raises:
+            StaleObjectError: The client is gone. So it is with every write to, or list of, something that is gone.
+        """
+
+    async def delete_client(self, client_uuid: str) -> None:
+        """Delete the client; success if it is gone."""
+
+    async def service_account_id(self, client_uuid: str) -> str:
+        """Return the user id of the client's service account (the `sub` of its tokens)."""
+
+    async def realm_roles(self, names: frozenset[str]) -> Mapping[str, Role]:
+        """Return those of the named realm roles that exist, from a cache that is filled when one is missing in it."""
+
+    async def client_roles(self, client_id: str, names: frozenset[str]) -> Mapping[str, Role]:
+        """Return those of the named roles of a client that exist, cached likewise; empty if there is no such client."""
+
+    async def role_mappings(self, user_id: str) -> RoleMappings:
+        """Return the roles mapped directly to a user, the realm's own `default-roles-*` left out."""
+
+    async def add_roles(self, user_id: str, roles: frozenset[Role]) -> None:
+        """Map roles to a user: one call for all realm roles, one per client for client roles."""
+
+    async def remove_roles(self, user_id: str, roles: frozenset[Role]) -> None:
+        """Unmap roles from a user, likewise."""
+
+    async def create_user(self, user: UserRecord) -> str | None:
+        """Create a user with its groups (not its roles); return its id, None if the username is taken (409).
+
+        Raises:
+            OwnershipConflictError: The e-mail address belongs to another user.
+            BackendRejectedError: Keycloak refuses a field (the message names it) or a group does not exist.
+        """
+
+    async def read_user(self, user_id: str) -> UserRecord | None:
+        """Return the user by id, groups not filled."""
+
+    async def find_user(self, username: str) -> UserRecord | None:
+        """Return the user by exact username, groups not filled."""
+
+    async def user_groups(self, user_id: str) -> Mapping[str, str]:
+        """Return the user's direct groups: path to group id."""
+
+    async def group_ids(self, paths: frozenset[str]) -> Mapping[str, str]:
+        """Return those of the group paths that exist with their ids, cached."""
+
+    async def update_user(self, user: UserRecord) -> None:
+        """Make the existing user's own fields equal to the record (groups and roles untouched).
+
+        Raises:
+            OwnershipConflictError: The e-mail address belongs to another user.
+        """
+
+    async def join_group(self, user_id: str, group_id: str) -> None:
+        """Add the user to a group."""
+
+    async def leave_group(self, user_id: str, group_id: str) -> None:
+        """Take the user out of a group."""
+
+    async def end_sessions(self, user_id: str) -> None:
+        """End the user's sessions, offline sessions included; success if the user is gone."""
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete the user; success if it is gone."""
+
+    async def mint(self, credentials: ClientCredentials) -> MintedToken | None:
+        """Request a token with client credentials and verify it locally; None if refused (`invalid_client`).
+
+        Raises:
+            BackendRejectedError: Another refusal, or a token that our own check rejects.
+        """
+
+    async def verify(self, token: Sensitive) -> TokenClaims | None:
+        """Return the claims if this realm signed the token (expired or not), else None. Normally no call."""
+
+    async def token_accepted(self, token: Sensitive) -> bool:
+        """Ask Keycloak whether it accepts the token: `GET /admin/realms/<realm>` answers 403 (yes) or 401 (no)."""
+
+    async def credentials_refused(self, credentials: ClientCredentials) -> bool:
+        """Present the secret at the token endpoint; True if it answers `invalid_client`."""
+
+    async def revoke(self, token: Sensitive, credentials: ClientCredentials) -> None:
+        """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+
+
+class SecretStore(Protocol):
+    """One KV mount of Vault, paths relative to the mount (e.g. `fedid/site-a/bots/trainer/client`)."""
+
+    async def probe(self, prefix: str) -> StoreFacts:
+        """Check that Vault is unsealed, lets us in, and lets us work below the prefix.
+
+        Bypasses an open breaker and closes it on success.
+
+        Raises:
+            BackendUnavailableError: No answer, or sealed (reason `VaultSealed`) or not initialised.
+            BackendDeniedError: The login is refused.
+            BackendRejectedError: The mount does not exist or is of the other KV version (reason `MountMismatch`).
+        """
+
+    async def read(self, path: str, owner: str) -> StoredEntry | None:
+        """Return what lies at the path; data only if it carries this owner mark."""
+
+    async def write(
+        self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
+    ) -> int:
+        """Write data under our mark and return the new version (0 on KV v1).
+
+        `version` is what `read` saw (check-and-set); None: it found nothing, so the mark is made first, then the data
+        with cas=0.
+
+        Raises:
+            OwnershipConflictError: Somebody else's mark, or data without one, lies there.
+            StaleObjectError: Somebody wrote in between.
+        """
+
+    async def destroy(self, path: str, owner: str) -> bool:
+        """Delete the entry with all versions and metadata and read back that it is gone.
+
+        Returns:
+            True if it is gone (or never was), False if a stranger's entry lies there and was left alone.
+        """
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        """Return the entry names directly below a folder (sub-folders left out), sorted; empty if there is none."""
+
+    async def aclose(self) -> None:
+        """Revoke our own login token where possible and close connections."""
+
+
+class Cluster(Protocol):
+    """The Kubernetes API as far as the reconcilers write to it or must read it afresh."""
+
+    async def listing(self, kind: str) -> tuple[Mapping[str, object], ...]:
+        """Return all objects of one of our kinds, or of `Namespace`, afresh (in chunks), `kind` filled in each."""
+
+    async def read(self, kind: str, namespace: str | None, name: str) -> Mapping[str, object] | None:
+        """Return one custom resource (by kind, e.g. `BotClient`), afresh."""
+
+    async def set_finalizers(
+        self, body: Mapping[str, object], finalizers: tuple[str, ...]
+    ) -> Mapping[str, object] | None:
+        """Replace the finalizers of that very object; None if it is gone (also when this removed it).
+
+        Raises:
+            StaleObjectError: It changed since `body` was read.
+        """
+
+    async def patch_status(
+        self, body: Mapping[str, object], patch: Mapping[str, object]
+    ) -> Mapping[str, object] | None:
+        """Merge-patch the status of that very object (by uid); None if it is gone."""
+
+    async def read_secret(self, namespace: str, name: str) -> MountedSecret | None:
+        """Return a Secret afresh."""
+
+    async def create_secret(self, secret: MountedSecret) -> MountedSecret | None:
+        """Create a Secret (POST); None if the name is taken.
+
+        Raises:
+            BackendRejectedError: Quota or an invalid object. BackendDeniedError: RBAC.
+        """
+
+    async def replace_secret(self, secret: MountedSecret) -> MountedSecret:
+        """Replace data, labels and annotations of that very Secret (uid and resourceVersion as preconditions).
+
+        Raises:
+            StaleObjectError: It changed or is gone.
+        """
+
+    async def delete_secret(self, namespace: str, name: str, uid: str) -> None:
+        """Delete that very Secret; success if it is gone or another uid now has the name."""
+
+    async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
+        """Return a Secret of the operator's own namespace (Federation access)."""
+
+    async def installation_id(self) -> str:
+        """Return the installation id, made at the first start and kept in the operator's namespace."""
+
+    async def emit(self, body: Mapping[str, object], *, reason: str, message: str, warning: bool, action: str) -> None:
+        """Tell an Event about the object; never raises for a refused or lost Event."""
+
+
+class BackendFactory(Protocol):
+    """Makes the adapters of one Federation; the composition root is the one that knows the concrete ones."""
+
+    def identity_provider(self, access: KeycloakAccess, credentials: ClientCredentials) -> IdentityProvider:
+        """Return the realm's adapter; connects to nothing yet.
+
+        Raises:
+            InvalidSpecError: The CA bundle is no certificate.
+        """
+
+    def secret_store(self, access: VaultAccess) -> SecretStore:
+        """Return the mount's adapter; connects to nothing yet.
+
+        Raises:
+            InvalidSpecError: The CA bundle is no certificate.
+        """
