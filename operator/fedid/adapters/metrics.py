@@ -1,0 +1,41 @@
+"""Prometheus metrics; label values are closed sets, never names of tenants' things."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+_PASS_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+
+
+class Metrics:
+    """The metrics of one operator process."""
+
+    def __init__(self) -> None:
+        """Make them in a registry of their own."""
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "fedid_backend_calls",
+            "Requests by backend, method and status",
+            ["backend", "method", "status"],
+            registry=self.registry,
+        )
+        self.passes = Counter(
+            "fedid_passes", "Passes by kind and result (ok, or the reason)", ["kind", "result"], registry=self.registry
+        )
+        self.pass_seconds = Histogram(
+            "fedid_pass_seconds", "How long a pass took", ["kind"], buckets=_PASS_BUCKETS, registry=self.registry
+        )
+        self.steps = Counter("fedid_steps", "Privileged side effects by step", ["step"], registry=self.registry)
+        self.bugs = Counter("fedid_bugs", "Passes that ended in an unexpected exception", registry=self.registry)
+        self.queue_depth = Gauge(
+            "fedid_queue_depth", "Keys ready to be worked on, by priority", ["priority"], registry=self.registry
+        )
+        self.queue_age_seconds = Gauge(
+            "fedid_queue_oldest_age_seconds", "How long the oldest ready key has waited", registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)

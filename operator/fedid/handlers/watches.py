@@ -1,0 +1,154 @@
+"""All registrations in one place: what is watched, and whom a change wakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from fedid.app import Operator
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, KINDS, PLURALS, POD_IDENTITY
+from fedid.engine import Priority
+from fedid.reconcile.directory import key_of
+
+__all__ = ["kopf_registry", "kopf_settings"]
+
+_PART_OF = "fedid.io/part-of"
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: watch only, with bounded requests and without writes of its own."""
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    # Endless, since a watch that gives up would leave the operator deaf.
+    settings.networking.error_backoffs = _Backoffs()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.label_selectors["secrets"] = _PART_OF
+    # kopf strips its own finalizer from every object of an operator without kopf handlers: keep it unlike ours.
+    settings.persistence.finalizer = "kopf.fedid.io/unused"
+    return settings
+
+
+def kopf_registry(operator: Operator) -> kopf.OperatorRegistry:
+    """Return the handlers of this operator."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator,unused-ignore]
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(
+            server=operator.access.server,
+            aiohttp_session=operator.access.open_session(),
+            default_namespace=operator.settings.namespace,
+        )
+
+    for kind in KINDS:
+        _watch_kind(registry, operator, kind)
+
+    @kopf.on.event("", "v1", "secrets", labels={_PART_OF: kopf.PRESENT}, registry=registry)
+    async def secret_changed(event: kopf.RawEvent, **_: Any) -> None:
+        _secret_changed(operator, event["type"], event["object"])
+
+    @kopf.on.event("", "v1", "namespaces", registry=registry)
+    async def namespace_changed(event: kopf.RawEvent, **_: Any) -> None:
+        _namespace_changed(operator, event["type"], event["object"])
+
+    return registry
+
+
+def _watch_kind(registry: kopf.OperatorRegistry, operator: Operator, kind: str) -> None:
+    @kopf.on.event("fedid.io", "v1alpha1", PLURALS[kind], id=kind, registry=registry)
+    async def changed(event: kopf.RawEvent, **_: Any) -> None:
+        _object_changed(operator, event["type"], {**event["object"], "kind": kind})
+
+
+def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:
+    key, directory = key_of(body), operator.world.directory
+    before = directory.get(key)
+    if change == "DELETED":
+        directory.remove(key, body["metadata"].get("uid"))
+        _wake_dependents(operator, key)
+        operator.news(key, Priority.CHANGE)
+        return
+    if not directory.put(body):
+        return  # the echo of our own write, or older
+    if before is not None and _asks_the_same(before, body):
+        return
+    deleting = "deletionTimestamp" in body["metadata"]
+    operator.news(key, Priority.DELETION if deleting else Priority.CHANGE)
+    if before is None or deleting:
+        _wake_dependents(operator, key)
+
+
+def _wake_dependents(operator: Operator, key: ObjectKey) -> None:
+    directory = operator.world.directory
+    for pod in directory.pods_of_bot(key):
+        operator.news(pod, Priority.DELETION)
+    if key.kind in {BOT_CLIENT, FEDERATION_USER}:
+        _wake_federations(operator)
+    if key.kind == FEDERATION:
+        for other in directory.federations():  # another default may have come or gone
+            if key_of(other) != key:
+                operator.news(key_of(other), Priority.CHANGE)
+        for identity in directory.identities_of(key.name):
+            operator.news(identity, Priority.DRIFT)
+
+
+def _wake_federations(operator: Operator) -> None:
+    """Look again at Federations that wait to go: one identity fewer may need them."""
+    for body in operator.world.directory.federations():
+        if "deletionTimestamp" in body["metadata"]:
+            operator.news(key_of(body), Priority.CHANGE)
+
+
+def _secret_changed(operator: Operator, change: str | None, body: Any) -> None:
+    metadata = body["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    directory = operator.world.directory
+    if change != "DELETED" and directory.is_own_secret_write(namespace, name, metadata["resourceVersion"]):
+        return
+    if change == "DELETED":
+        directory.forget_secret(namespace, name)
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("kind") == POD_IDENTITY:
+            key = ObjectKey(POD_IDENTITY, namespace, reference["name"])
+            if directory.get(key) is not None:
+                operator.news(key, Priority.CHANGE if change is not None else Priority.DRIFT)
+
+
+def _namespace_changed(operator: Operator, change: str | None, body: Any) -> None:
+    directory = operator.world.directory
+    body = {**body, "kind": "Namespace"}
+    key = key_of(body)
+    before = directory.namespace_labels(key.name)
+    if change == "DELETED":
+        directory.remove(key, body["metadata"].get("uid"))
+    else:
+        directory.put(body)
+    if directory.namespace_labels(key.name) != before:
+        for identity in directory.identities_in(key.name):
+            operator.news(identity, Priority.CHANGE)
+
+
+def _asks_the_same(before: Any, after: Any) -> bool:
+    """Tell whether nothing that a person asks with differs.
+
+    Statuses and finalizers are ours: the echo of our own write may come before its answer, and must not cause a pass.
+    """
+    ours = {"resourceVersion", "managedFields", "finalizers"}
+    return before.get("spec") == after.get("spec") and {
+        k: v for k, v in before["metadata"].items() if k not in ours
+    } == {k: v for k, v in after["metadata"].items() if k not in ours}
+
+
+class _Backoffs:
+    """Seconds between attempts of kopf's own requests: quick at first, then every ten, for ever."""
+
+    def __iter__(self) -> Any:
+        yield from (0.2, 0.5, 1, 2, 5)
+        while True:
+            yield 10

@@ -1,0 +1,245 @@
+"""One pass over a BotClient that is wanted: gate, observe, plan, apply, status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from fedid.domain.bot import DesiredBot, asks_of_bot, desired_bot, renewal_due_at
+from fedid.domain.bot_plan import ObservedBot, plan_bot
+from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
+from fedid.domain.durations import duration_text
+from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.realm import Role
+from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
+from fedid.domain.tokens import TokenClaims
+from fedid.engine import Outcome, Priority
+from fedid.errors import BackendError, BackendUnavailableError, Error, NotGrantedError, OwnershipConflictError
+from fedid.reconcile.bot_application import BotApplication, BotFacts
+from fedid.reconcile.bot_observation import observe_bot, recorded_in
+from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.bot_teardown import BotTeardown
+from fedid.reconcile.gate import backends_of, federation_name, judged, pinned_federation, with_finalizer
+from fedid.reconcile.roles import existing_roles
+from fedid.reconcile.status import kept_conditions, ready_at_generation, write_status
+from fedid.reconcile.waiting import tell_waiting
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["BotReconciler"]
+
+_PARTS = (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED, ConditionType.PUBLISHED)
+
+
+class BotReconciler:
+    """Reconciles BotClients."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+        self._teardown = BotTeardown(world)
+
+    async def reconcile(self, body: Body) -> Outcome:
+        """Run one pass.
+
+        Raises:
+            Error: What went wrong; the status tells it already.
+        """
+        meta = meta_of(body)
+        if meta.deleting:
+            return await self._teardown.delete(body)
+        try:
+            return await self._make_true(body)
+        except Error as error:
+            newest = self._world.directory.get(meta.key) or body
+            if (newest.get("status") or {}).get("revocation"):
+                await tell_waiting(self._world, newest, error)  # in the middle of being withdrawn
+            else:
+                await self._tell(newest, error)
+            raise
+
+    async def _make_true(self, body: Body) -> Outcome:
+        world, spec = self._world, parse_bot_client(body)
+        federation = federation_name(world, spec.federation, body.get("status") or {})
+        backends = backends_of(world, federation)
+        if backends is None:
+            return Outcome()  # the Federation is looked at first, and wakes this object
+        verdict = _bounded(judged(world, backends, asks_of_bot(spec), spec.meta.key.namespace), spec)
+        if not verdict.granted:
+            await self._refuse(body, spec, verdict)
+        body = await with_finalizer(world, body)
+        desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
+        facts = await self._converge(body, spec, desired, backends)
+        await self._settle(body, spec, desired, backends, verdict, facts)
+        if facts.published:
+            for pod in world.directory.pods_of_bot(spec.meta.key):
+                world.wake(pod, Priority.CHANGE)
+        if not verdict.granted:
+            raise NotGrantedError(verdict.message)
+        return self._again(spec, facts, backends)
+
+    async def _refuse(self, body: Body, spec: BotClient, verdict: Verdict) -> None:
+        """Stop what was never granted; withdraw everything where the ground itself is gone.
+
+        An existing bot that asks for too much keeps what is covered (the caller goes on): a typo in a manifest must
+        not end a running federation.
+        """
+        exists = spec.meta.has_finalizer
+        ground_gone = not verdict.namespace_matched or Ask(AskKind.CLIENT_ID, spec.client_id) in verdict.denied
+        if exists and not ground_gone:
+            return
+        if exists and not await self._teardown.withdraw(body):
+            self._world.wake(spec.meta.key, Priority.DELETION)
+        raise NotGrantedError(verdict.message)
+
+    async def _converge(self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends) -> BotFacts:
+        world, meta = self._world, spec.meta
+        status: Mapping[str, Any] = body.get("status") or {}
+        roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
+        never_made = not status.get("clientUuid")
+        look = not world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
+        application = BotApplication(world, body, desired, backends)
+        if never_made:
+            # What was never created is created: a 409 tells if a crash came between the create and the status.
+            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
+            facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
+            if facts is not None:
+                return self._looked(spec, facts, backends)
+        observed = await observe_bot(
+            backends,
+            meta.key,
+            client_uuid=desired.client_uuid,
+            client_id=desired.client_id,
+            owner=desired.owner,
+            status=status,
+            look=look or never_made,
+        )
+        facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
+        if facts is None:
+            world.freshness.expire(meta.key)
+            message = f"Client {desired.client_id} appeared while it was being created; looking again"
+            raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
+        return self._looked(spec, facts, backends) if observed.keycloak_seen else facts
+
+    def _plan(
+        self, desired: DesiredBot, observed: ObservedBot, roles: frozenset[Role], spec: BotClient, backends: Backends
+    ) -> tuple[Any, ...]:
+        return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now())
+
+    def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
+        until = self._world.clock.monotonic() + backends.federation.resync_period.total_seconds()
+        self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
+        return facts
+
+    async def _settle(  # noqa: PLR0913 - everything that the status tells
+        self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends, verdict: Verdict, facts: BotFacts
+    ) -> None:
+        name = backends.federation.meta.key.name
+        count = len(desired.tokens)
+        synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
+        published = f"The bot secret and {count} token{'' if count == 1 else 's'} are proven and in Vault"
+        granted = Condition(
+            ConditionType.GRANTED,
+            verdict.granted,
+            Reason.GRANTED if verdict.granted else Reason.NOT_GRANTED,
+            verdict.message,
+        )
+        ready = (
+            Condition(ConditionType.READY, True, Reason.READY, f"{published}; verifiers accept them")
+            if verdict.granted
+            else Condition(ConditionType.READY, False, Reason.NOT_GRANTED, verdict.message)
+        )
+        told = (
+            ready,
+            granted,
+            Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced),
+            Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, published),
+        )
+        fields = {
+            "federation": name,
+            "clientId": desired.client_id,
+            "clientUuid": desired.client_uuid,
+            "revocation": None,
+            **_fields_of(spec, desired, backends, facts),
+        }
+        await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
+
+    async def _tell(self, body: Body, error: Error) -> None:
+        """Tell what went wrong, unless everything published is still good and only a backend is away."""
+        if meta_of(body).deleting or (isinstance(error, BackendUnavailableError) and self._still_good(body)):
+            return
+        reason, about = reason_of(error), _about(error)
+        told = [Condition(ConditionType.READY, False, reason, error.message)]
+        told += kept_conditions(body, _PARTS, but=about)
+        if about is not None:
+            told.append(Condition(about, False, reason, error.message))
+        await write_status(self._world, body, told, {"federation": pinned_federation(self._world, body)})
+
+    def _still_good(self, body: Body) -> bool:
+        """Tell whether everything published is good although a look at it failed."""
+        now = rfc3339(self._world.clock.now())
+        tokens = (body.get("status") or {}).get("tokens") or ()
+        return ready_at_generation(body) and all(token.get("expiresAt", "") > now for token in tokens)
+
+    def _again(self, spec: BotClient, facts: BotFacts, backends: Backends) -> Outcome:
+        world = self._world
+        now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
+        renewals = [mono + max((_due(fact.claims, spec) - now).total_seconds(), 0.0) for fact in facts.tokens.values()]
+        look_at = world.freshness.until(spec.meta.key)
+        return Outcome(min([*renewals, *([look_at] if look_at is not None else [])], default=None))
+
+
+def _due(claims: TokenClaims, spec: BotClient) -> datetime:
+    return renewal_due_at(claims.issued_at, claims.expires_at, spec.meta.uid)
+
+
+def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:
+    """Return the verdict with the asked token lifetime judged too."""
+    limit = verdict.max_token_lifetime
+    asked = [token.lifetime for token in spec.tokens if token.lifetime is not None]
+    if limit is None or not asked or max(asked) <= limit:
+        return verdict
+    over = Ask(AskKind.TOKEN_LIFETIME, duration_text(max(asked)))
+    message = (
+        f"spec.tokens asks for a lifetime of {duration_text(max(asked))}; the widest maxTokenLifetime of the rules that "
+        f"match the namespace is {duration_text(limit)}. Ask for less, or have the platform team raise it"
+    )
+    told = f"{verdict.message} {message}" if verdict.denied else message
+    return Verdict(
+        verdict.namespace_matched,
+        verdict.denied | {over},
+        limit,
+        told if verdict.namespace_matched else verdict.message,
+    )
+
+
+def _fields_of(spec: BotClient, desired: DesiredBot, backends: Backends, facts: BotFacts) -> dict[str, Any]:
+    vault = backends.federation.vault
+    paths = BotPaths(vault.path_prefix, spec.meta.key)
+    tokens = [
+        {
+            "name": name,
+            "vaultPath": f"{vault.mount}/{paths.token(name)}",
+            "version": fact.version,
+            "issuedAt": rfc3339(fact.claims.issued_at),
+            "expiresAt": rfc3339(fact.claims.expires_at),
+            "nextRotationAt": rfc3339(_due(fact.claims, spec)),
+            "askHash": fact.ask_hash,
+        }
+        for name in desired.tokens
+        if (fact := facts.tokens.get(name)) is not None
+    ]
+    fields: dict[str, Any] = {"tokens": tokens}
+    if facts.secret_version is not None:
+        fields["secret"] = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
+    if facts.subject is not None:
+        fields["serviceAccountSubject"] = facts.subject
+    return fields
+
+
+def _about(error: Error) -> ConditionType | None:
+    if isinstance(error, NotGrantedError):
+        return ConditionType.GRANTED
+    if isinstance(error, (BackendError, OwnershipConflictError)):
+        return {"keycloak": ConditionType.KEYCLOAK_SYNCED, "vault": ConditionType.PUBLISHED}.get(error.backend or "")
+    return None

@@ -1,0 +1,134 @@
+"""What Keycloak and Vault hold of a bot: only the reads that the decision needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedid.domain.bot_plan import ObservedBot, Recorded
+from fedid.domain.naming import ObjectKey
+from fedid.domain.realm import ClientRecord
+from fedid.domain.stored import StoredEntry
+from fedid.domain.tokens import TokenClaims
+from fedid.errors import OwnershipConflictError
+from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.world import Backends
+
+__all__ = ["observe_bot", "observe_stored", "own_client", "recorded_in"]
+
+
+async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
+    backends: Backends,
+    bot: ObjectKey,
+    *,
+    client_uuid: str,
+    client_id: str,
+    owner: str,
+    status: Mapping[str, Any],
+    look: bool,
+) -> ObservedBot:
+    """Return what the backends hold.
+
+    Args:
+        backends: Of the bot's Federation.
+        bot: Which one.
+        client_uuid: Keycloak's id of its client, whether it exists or not.
+        client_id: Its clientId, to find a stranger by.
+        owner: Our owner mark.
+        status: As last written.
+        look: Whether Keycloak is asked too; without, only Vault is.
+
+    Raises:
+        OwnershipConflictError: The clientId is somebody else's.
+    """
+    client, mappings = None, None
+    if look:
+        client = await own_client(backends, client_uuid, client_id, owner)
+        if client is not None:
+            provider = backends.identity_provider
+            subject = status.get("serviceAccountSubject") or await provider.service_account_id(client_uuid)
+            mappings = await provider.role_mappings(subject)
+    stored_client, stored_tokens, claims = await observe_stored(backends, bot, owner)
+    return ObservedBot(
+        keycloak_seen=look,
+        client=client,
+        mappings=mappings,
+        stored_client=stored_client,
+        stored_tokens=stored_tokens,
+        claims=claims,
+        recorded=recorded_in(status),
+    )
+
+
+async def own_client(backends: Backends, client_uuid: str, client_id: str, owner: str) -> ClientRecord | None:
+    """Return our client, or None if there is none and the clientId is free.
+
+    Raises:
+        OwnershipConflictError: The id or the clientId belongs to somebody else; nothing of it is read or changed.
+    """
+    provider = backends.identity_provider
+    client = await provider.read_client(client_uuid)
+    if client is not None and client.owner == owner:
+        return client
+    stranger = client if client is not None else await provider.find_client(client_id)
+    if stranger is None:
+        return None
+    whose = f"carries the owner mark {stranger.owner}" if stranger.owner else "carries no owner mark of fedid"
+    what = f" ({stranger.object_name})" if stranger.object_name else ""
+    realm = backends.federation.keycloak.realm
+    message = (
+        f"Client {client_id} of realm {realm} exists and {whose}{what}; it is left untouched. "
+        "Choose another spec.clientId (a new BotClient), or have its owner delete the client"
+    )
+    raise OwnershipConflictError(message, backend="keycloak")
+
+
+async def observe_stored(
+    backends: Backends, bot: ObjectKey, owner: str, *, strangers: bool = False
+) -> tuple[StoredEntry | None, dict[str, StoredEntry], dict[str, TokenClaims]]:
+    """Return the bot secret and the tokens that lie in Vault under our mark, and the claims of those that verify.
+
+    Args:
+        backends: Of the bot's Federation.
+        bot: Which one.
+        owner: Our owner mark.
+        strangers: Whether somebody else's entries are passed over (at teardown) instead of being a conflict.
+
+    Raises:
+        OwnershipConflictError: Somebody else's entry lies at one of the bot's paths.
+    """
+    store, provider = backends.secret_store, backends.identity_provider
+    paths = BotPaths(backends.federation.vault.path_prefix, bot)
+    client = _own(await store.read(paths.client, owner), paths.client, owner, strangers=strangers)
+    tokens: dict[str, StoredEntry] = {}
+    claims: dict[str, TokenClaims] = {}
+    for name in await store.names(paths.tokens):
+        path = paths.token(name)
+        entry = _own(await store.read(path, owner), path, owner, strangers=strangers)
+        if entry is None:
+            continue
+        tokens[name] = entry
+        token = entry.data.get("token")
+        verified = await provider.verify(token) if token else None
+        if verified is not None:
+            claims[name] = verified
+    return client, tokens, claims
+
+
+def recorded_in(status: Mapping[str, Any]) -> Recorded:
+    """Return what an earlier pass wrote into the status for a later one."""
+    return Recorded(
+        secret_version=(status.get("secret") or {}).get("version"),
+        withdrawn=bool(status.get("revocation")),
+        ask_hashes={token["name"]: token.get("askHash", "") for token in status.get("tokens") or ()},
+    )
+
+
+def _own(entry: StoredEntry | None, path: str, owner: str, *, strangers: bool) -> StoredEntry | None:
+    if entry is not None and entry.owner != owner:
+        if strangers:
+            return None
+        whose = f"carries the owner mark {entry.owner}" if entry.owner else "carries no owner mark of fedid"
+        message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
+        raise OwnershipConflictError(message, backend="vault")
+    return entry

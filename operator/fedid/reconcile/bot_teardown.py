@@ -1,0 +1,288 @@
+"""The end of a bot: seen alive, revoked, deleted, seen dead, forgotten; only then is the object let go.
+
+Each step is found again from what is observed, so a crash between any two repeats at most a harmless one. Keycloak is
+never kept waiting for Vault or for a pod: the authority refuses first, the traces are removed after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from fedid.domain.conditions import Condition, ConditionType, Reason, rfc3339
+from fedid.domain.naming import client_uuid
+from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import ClientCredentials, MintedToken
+from fedid.engine import Outcome, Priority
+from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
+from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.gate import backends_of, federation_name, without_finalizer
+from fedid.reconcile.status import write_status
+from fedid.reconcile.waiting import tell_waiting
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["BotTeardown"]
+
+_DATE_LAG = timedelta(seconds=1)
+"""A `Date` header is made once a second, so the true second may be one later than the one that was read."""
+_REMEMBERED_DELETIONS = 10_000
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What is known of the bot's credentials, gathered before they end and presented after."""
+
+    client_id: str
+    tokens: dict[str, MintedToken] = field(default_factory=dict)
+    """Published tokens by name, and a probe under the empty name."""
+    secret: Sensitive | None = None
+    vault_paths: list[str] = field(default_factory=list)
+    vault_error: BackendUnavailableError | None = None
+    """Vault was away: the authority went first, and the published tokens are looked at when it is back."""
+
+
+class BotTeardown:
+    """Takes bots down."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+
+    async def delete(self, body: Body) -> Outcome:
+        """Run one pass over a bot that is being deleted.
+
+        Raises:
+            Error: A backend does not let us finish; the condition `Revoked` says which step waits for what.
+        """
+        meta = meta_of(body)
+        if not meta.has_finalizer:
+            return Outcome()
+        try:
+            finished = await self._run(body, forget=False)
+        except Error as error:
+            await tell_waiting(self._world, self._world.directory.get(meta.key) or body, error)
+            raise
+        return Outcome() if finished else self._soon()
+
+    async def withdraw(self, body: Body) -> bool:
+        """Take everything outside the cluster away as at deletion, and keep the object; True if finished.
+
+        Raises:
+            Error: A backend does not let us finish.
+        """
+        if not (body.get("status") or {}).get("revocation"):
+            # From here on its PodIdentities empty what they mount, and nothing is published any more.
+            now = rfc3339(self._world.clock.now())
+            told = (
+                Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is being withdrawn"),
+                Condition(ConditionType.REVOKED, False, Reason.REVOKING, "The bot is being withdrawn"),
+            )
+            body = await write_status(self._world, body, told, {"revocation": {"startedAt": now}}) or body
+            self._wake_consumers(meta_of(body))
+        return await self._run(body, forget=True)
+
+    async def _run(self, body: Body, *, forget: bool) -> bool:
+        world, meta, spec = self._world, meta_of(body), parse_bot_client(body)
+        federation = federation_name(world, spec.federation, body.get("status") or {})
+        backends = backends_of(world, federation)
+        if backends is None:
+            return False  # the Federation is looked at first, and wakes this object
+        evidence = await self._gather(meta, spec.client_id, backends)
+        body = await self._end_at_authority(body, meta, evidence, backends)
+        refusals = await self._prove(evidence, backends)
+        if evidence.vault_error is not None:
+            raise evidence.vault_error
+        body = await self._record_proof(body, refusals)
+        removed = await self._remove_from_vault(meta, evidence, backends)
+        self._require_consumers_gone(meta)
+        last = world.last_deletions.get(evidence.client_id)
+        if last is not None and backends.identity_provider.server_now() <= last:
+            return False
+        await self._tell_proof(body, evidence, refusals, removed)
+        return await self._let_go(body, forget=forget)
+
+    async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> _Evidence:
+        evidence = _Evidence(client_id)
+        owner = self._world.owner(meta.uid)
+        try:
+            stored, tokens, claims = await observe_stored(backends, meta.key, owner, strangers=True)
+        except BackendUnavailableError as error:
+            evidence.vault_error = error
+            return evidence
+        paths = BotPaths(backends.federation.vault.path_prefix, meta.key)
+        if stored is not None:
+            evidence.secret = stored.data.get("client_secret")
+            evidence.vault_paths.append(paths.client)
+        evidence.vault_paths += [paths.token(name) for name in tokens]
+        evidence.tokens = {name: MintedToken(tokens[name].data["token"], found) for name, found in claims.items()}
+        return evidence
+
+    async def _end_at_authority(self, body: Body, meta: Meta, evidence: _Evidence, backends: Backends) -> Body:
+        """Record the positive check, revoke what was published, delete the client."""
+        world, provider = self._world, backends.identity_provider
+        uuid = client_uuid(meta.uid)
+        client = await provider.read_client(uuid)
+        if client is None:
+            if evidence.tokens or evidence.secret is not None:
+                # An earlier pass, or a hand, deleted it: at the latest now.
+                world.last_deletions.setdefault(evidence.client_id, provider.server_now() + _DATE_LAG)
+            return body
+        if client.owner != world.owner(meta.uid):
+            message = (
+                f"Client {client.client_id} ({uuid}) carries the owner mark {client.owner or 'of nobody'} now, so it "
+                "is left untouched and this object waits; put the attribute fedid.owner back, or delete the client"
+            )
+            raise OwnershipConflictError(message, backend="keycloak")
+        evidence.secret = client.secret or evidence.secret
+        if client.secret is not None:
+            credentials = ClientCredentials(client.client_id, client.secret)
+            body = await self._check_positive(body, evidence, credentials, backends)
+            for token in evidence.tokens.values():
+                await provider.revoke(token.token, credentials)
+        await provider.delete_client(uuid)
+        self._remember_deletion(evidence.client_id, backends)
+        world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
+        return body
+
+    async def _check_positive(
+        self, body: Body, evidence: _Evidence, credentials: ClientCredentials, backends: Backends
+    ) -> Body:
+        """See a token accepted, so that its refusal will mean something, and record that before anything ends."""
+        provider, status = backends.identity_provider, body.get("status") or {}
+        if (status.get("revocation") or {}).get("positiveCheckAt"):
+            return body
+        now = provider.server_now()
+        alive = next((t for t in evidence.tokens.values() if t.claims.expires_at > now), None)
+        if alive is None or not await provider.token_accepted(alive.token):
+            alive = await provider.mint(credentials)
+            if alive is None:
+                return body  # somebody disabled the client: nothing of it is accepted, so nothing can be seen alive
+            evidence.tokens[""] = alive
+            if not await provider.token_accepted(alive.token):
+                return body
+        checked_at = rfc3339(self._world.clock.now())
+        revocation = {
+            "startedAt": checked_at,
+            **(status.get("revocation") or {}),
+            "positiveCheckAt": checked_at,
+            "tokenId": alive.claims.token_id,
+        }
+        message = f"Token {alive.claims.token_id} was accepted at {checked_at}; ending it now"
+        told = (
+            Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is being revoked"),
+            Condition(ConditionType.REVOKED, False, Reason.REVOKING, message),
+        )
+        return await write_status(self._world, body, told, {"revocation": revocation}) or body
+
+    def _remember_deletion(self, client_id: str, backends: Backends) -> None:
+        deletions = self._world.last_deletions
+        deletions.pop(client_id, None)
+        deletions[client_id] = backends.identity_provider.server_now() + _DATE_LAG
+        while len(deletions) > _REMEMBERED_DELETIONS:
+            del deletions[next(iter(deletions))]
+
+    async def _prove(self, evidence: _Evidence, backends: Backends) -> list[str]:
+        """Present every credential again and return what was refused how.
+
+        Raises:
+            BackendUnavailableError: Something is still accepted (reason `Revoking`).
+        """
+        provider, refusals = backends.identity_provider, []
+        now = provider.server_now()
+        for name, token in sorted(evidence.tokens.items()):
+            what = f"token {name or 'probe'} ({token.claims.token_id})"
+            if token.claims.expires_at <= now:
+                refusals.append(f"{what} expired at {rfc3339(token.claims.expires_at)}")
+            elif await provider.token_accepted(token.token):
+                message = f"Keycloak still accepts {what} after the client was deleted; presenting it again"
+                raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
+            else:
+                refusals.append(f"{what} is refused (401)")
+        if evidence.secret is not None:
+            if not await provider.credentials_refused(ClientCredentials(evidence.client_id, evidence.secret)):
+                message = f"Keycloak still accepts the bot secret of {evidence.client_id}; presenting it again"
+                raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
+            refusals.append("the bot secret is refused (invalid_client)")
+        return refusals
+
+    async def _record_proof(self, body: Body, refusals: list[str]) -> Body:
+        """Write down that the refusals were seen before the credentials, which could show them again, are removed."""
+        revocation = (body.get("status") or {}).get("revocation") or {}
+        if not refusals or revocation.get("provenAt"):
+            return body
+        now = rfc3339(self._world.clock.now())
+        proven = {"startedAt": now, **revocation, "provenAt": now, "waitingFor": None, "waitingSince": None}
+        message = f"Proven at {now}: {'; '.join(refusals)}"
+        told = (
+            Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is revoked; its traces are being removed"),
+            Condition(ConditionType.REVOKED, True, Reason.PROVEN, message),
+        )
+        fields = {"revocation": {name: value for name, value in proven.items() if value is not None}}
+        return await write_status(self._world, body, told, fields) or body
+
+    async def _remove_from_vault(self, meta: Meta, evidence: _Evidence, backends: Backends) -> int:
+        owner, store = self._world.owner(meta.uid), backends.secret_store
+        # Tokens last: as long as one lies there, a restart can still present it.
+        for path in evidence.vault_paths:
+            await store.destroy(path, owner)
+        return len(evidence.vault_paths)
+
+    def _require_consumers_gone(self, meta: Meta) -> None:
+        holding = []
+        for key in self._world.directory.pods_of_bot(meta.key):
+            pod = self._world.directory.get(key)
+            status: Mapping[str, Any] = (pod.get("status") or {}) if pod is not None else {}
+            if status.get("delivered") and (status.get("bot") or {}).get("uid") == meta.uid:
+                holding.append(key)
+                self._world.wake(key, Priority.DELETION)
+        if holding:
+            names = ", ".join(sorted(str(key) for key in holding)[:5])
+            message = f"Everything is revoked; the Secrets of {names} are still to be emptied"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_CONSUMERS)
+
+    async def _tell_proof(self, body: Body, evidence: _Evidence, refusals: list[str], removed: int) -> None:
+        revocation = (body.get("status") or {}).get("revocation") or {}
+        latest = max((t.claims.expires_at for t in evidence.tokens.values()), default=None)
+        positive = revocation.get("positiveCheckAt")
+        proven = revocation.get("provenAt")
+        refusals = refusals or ([f"refusals were seen at {proven}"] if proven else ["no credential was ever published"])
+        parts = [
+            f"seen alive at {positive} (token {revocation.get('tokenId')})" if positive else "no token was seen alive",
+            *refusals,
+            f"{removed} Vault paths answer 404",
+        ]
+        if latest is not None:
+            parts.append(f"a verifier that only checks signatures may take a token until {rfc3339(latest)}")
+        message = f"Revocation proven for client {evidence.client_id}: {'; '.join(parts)}"
+        self._world.audit(
+            "RevocationProven",
+            key=str(meta_of(body).key),
+            client_id=evidence.client_id,
+            positive_check_at=positive,
+            refusals=refusals,
+            vault_paths=removed,
+        )
+        await self._world.cluster.emit(
+            body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
+        )
+
+    async def _let_go(self, body: Body, *, forget: bool) -> bool:
+        if forget:
+            gone = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation")
+            told = (Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Everything was withdrawn and revoked"),)
+            body = await write_status(self._world, body, told, dict.fromkeys(gone)) or body
+            self._wake_consumers(meta_of(body))
+        self._world.freshness.expire(meta_of(body).key)
+        await without_finalizer(self._world, body)
+        return True
+
+    def _wake_consumers(self, meta: Meta) -> None:
+        for key in self._world.directory.pods_of_bot(meta.key):
+            self._world.wake(key, Priority.DELETION)
+
+    def _soon(self) -> Outcome:
+        return Outcome(self._world.clock.monotonic() + 0.5, Priority.DELETION)

@@ -1,0 +1,139 @@
+"""What the watches have told so far: the newest body of every custom resource, and the labels of namespaces."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
+
+__all__ = ["Directory", "key_of"]
+
+_NAMESPACE = "Namespace"
+
+
+def key_of(body: Body) -> ObjectKey:
+    """Return which object a body is of."""
+    metadata = body["metadata"]
+    return ObjectKey(body["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+class Directory:
+    """The operator's memory of the cluster, fed by watches, listings and the answers to our own writes."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._bodies: dict[ObjectKey, Body] = {}
+        self._pods_by_bot: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+        self._secret_versions: dict[tuple[str, str], str] = {}
+
+    def put(self, body: Body) -> bool:
+        """Remember a body; False if what is known is as new or newer, so there is nothing to do.
+
+        Source: Kubernetes API concepts, "Resource versions": comparable as integers from 1.35 on; in etcd-backed
+        servers always.
+        """
+        key = key_of(body)
+        known = self._bodies.get(key)
+        if known is not None and not _newer(body, known):
+            return False
+        self._unlink(known)
+        self._bodies[key] = _without_managed_fields(body)
+        if key.kind == POD_IDENTITY:
+            self._pods_by_bot[_bot_of(body)].add(key)
+        return True
+
+    def remove(self, key: ObjectKey, uid: str | None = None) -> None:
+        """Forget an object, unless another uid has taken the name meanwhile."""
+        known = self._bodies.get(key)
+        if known is None or (uid is not None and known["metadata"]["uid"] != uid):
+            return
+        self._unlink(known)
+        del self._bodies[key]
+
+    def get(self, key: ObjectKey) -> Body | None:
+        """Return the newest known body."""
+        return self._bodies.get(key)
+
+    def keys(self, kind: str) -> list[ObjectKey]:
+        """Return all known objects of a kind."""
+        return [key for key in self._bodies if key.kind == kind]
+
+    def federations(self) -> list[Body]:
+        """Return all Federations."""
+        return [self._bodies[key] for key in self.keys(FEDERATION)]
+
+    def pods_of_bot(self, bot: ObjectKey) -> frozenset[ObjectKey]:
+        """Return the PodIdentities that mount a bot."""
+        return frozenset(self._pods_by_bot.get(bot, ()))
+
+    def identities_of(self, federation: str) -> list[ObjectKey]:
+        """Return BotClients and FederationUsers that name the Federation, or are or may be pinned to it."""
+        return [
+            key
+            for key, body in self._bodies.items()
+            if key.kind in {BOT_CLIENT, FEDERATION_USER} and _federation_of(body) in {federation, None}
+        ]
+
+    def identities_in(self, namespace: str) -> list[ObjectKey]:
+        """Return BotClients and FederationUsers of a namespace."""
+        return [k for k in self._bodies if k.kind in {BOT_CLIENT, FEDERATION_USER} and k.namespace == namespace]
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; none if it is not known."""
+        body = self._bodies.get(ObjectKey(_NAMESPACE, "", namespace))
+        return (body["metadata"].get("labels") or {}) if body is not None else {}
+
+    def wrote_secret(self, namespace: str, name: str, resource_version: str | None) -> None:
+        """Remember our own write of a Secret, so that its echo on the watch is no news."""
+        if resource_version is not None:
+            self._secret_versions[namespace, name] = resource_version
+
+    def is_own_secret_write(self, namespace: str, name: str, resource_version: str) -> bool:
+        """Tell whether this version of a Secret is one that we wrote last."""
+        return self._secret_versions.get((namespace, name)) == resource_version
+
+    def forget_secret(self, namespace: str, name: str) -> None:
+        """Forget a Secret that is gone."""
+        self._secret_versions.pop((namespace, name), None)
+
+    def replace_all(self, kind: str, bodies: Iterable[Body]) -> list[ObjectKey]:
+        """Take over a fresh listing of a kind; return the keys that are news: new, newer or gone."""
+        listed = {key_of(body): body for body in bodies}
+        news = [key for key, body in listed.items() if self.put(body)]
+        gone = [key for key in self.keys(kind) if key not in listed]
+        for key in gone:
+            self.remove(key)
+        return news + gone
+
+    def _unlink(self, body: Body | None) -> None:
+        if body is not None and body["kind"] == POD_IDENTITY:
+            pods = self._pods_by_bot[_bot_of(body)]
+            pods.discard(key_of(body))
+            if not pods:
+                del self._pods_by_bot[_bot_of(body)]
+
+
+def _bot_of(pod_identity: Body) -> ObjectKey:
+    reference = (pod_identity.get("spec") or {}).get("botClientRef") or {}
+    return ObjectKey(BOT_CLIENT, pod_identity["metadata"]["namespace"], reference.get("name") or "")
+
+
+def _federation_of(body: Body) -> str | None:
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    return (spec.get("federationRef") or {}).get("name") or status.get("federation")
+
+
+def _newer(body: Body, known: Body) -> bool:
+    try:
+        return int(body["metadata"]["resourceVersion"]) > int(known["metadata"]["resourceVersion"])
+    except (KeyError, ValueError):
+        return True
+
+
+def _without_managed_fields(body: Body) -> dict[str, Any]:
+    """Return the body without what only server-side apply needs: often half of its size."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    return {**body, "metadata": metadata}

@@ -1,0 +1,243 @@
+"""One pass over a Federation: make its adapters, look whether they work, wake who waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
+from fedid.domain.grants import parse_grants
+from fedid.domain.naming import ObjectKey
+from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE
+from fedid.domain.resources import Body, Federation, meta_of, parse_federation
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import ClientCredentials
+from fedid.engine import Outcome, Priority
+from fedid.errors import Error, InvalidSpecError, NotReadyError
+from fedid.reconcile.gate import with_finalizer, without_finalizer
+from fedid.reconcile.status import write_status
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["FederationReconciler"]
+
+_LOOK_AGAIN = timedelta(minutes=1)
+"""While it works: outages are noticed by the calls themselves, this finds what no call touches."""
+_LOOK_AGAIN_SOON = timedelta(seconds=2)
+"""While it does not: one cheap probe that stands for every identity that waits."""
+_LISTED = 5
+
+
+class FederationReconciler:
+    """Reconciles Federations."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+
+    async def reconcile(self, body: Body) -> Outcome:
+        """Run one pass.
+
+        Raises:
+            Error: Our own access to the cluster fails; what Keycloak and Vault say becomes conditions instead.
+        """
+        meta = meta_of(body)
+        if meta.deleting:
+            return await self._teardown(body)
+        try:
+            federation, grants = parse_federation(body), parse_grants(body["spec"])
+            body = await with_finalizer(self._world, body)
+            backends = await self._backends(federation, grants)
+        except (InvalidSpecError, NotReadyError) as error:
+            return await self._unusable(body, error)
+        was_ready = backends.keycloak_ready and backends.vault_ready
+        conditions, fields = await self._look(backends)
+        ready = backends.keycloak_ready and backends.vault_ready
+        await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
+        if ready and not was_ready:
+            self._wake_identities(meta.key.name)
+        return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
+
+    async def _backends(self, federation: Federation, grants: tuple[Any, ...]) -> Backends:
+        """Return the adapters, made anew where url, realm, access or trust changed."""
+        world, name = self._world, federation.meta.key.name
+        credentials = await self._credentials(federation)
+        digest = _digest(federation, credentials)
+        known = world.backends.get(name)
+        if known is not None and known.access_digest == digest:
+            if (known.grants, known.federation.token_lifetime) != (grants, federation.token_lifetime):
+                known.grants, known.federation = grants, federation
+                self._wake_identities(name)
+            known.federation = federation
+            return known
+        made = Backends(
+            federation=federation,
+            grants=grants,
+            identity_provider=world.factory.identity_provider(federation.keycloak, credentials),
+            secret_store=world.factory.secret_store(federation.vault),
+            access_digest=digest,
+        )
+        world.backends[name] = made
+        if known is not None:
+            await _close(known)
+        return made
+
+    async def _credentials(self, federation: Federation) -> ClientCredentials:
+        name = federation.keycloak.secret_name
+        data = await self._world.cluster.read_own_secret(name)
+        where = f"Secret {name} in the operator's namespace (spec.keycloak.auth.clientCredentials.secretName)"
+        if data is None:
+            message = f"{where} does not exist; create it with the keys client-id and client-secret"
+            raise NotReadyError(message, reason=Reason.CREDENTIALS_MISSING)
+        client_id, secret = data.get("client-id"), data.get("client-secret")
+        if not client_id or not secret:
+            message = f"{where} lacks the key {'client-secret' if client_id else 'client-id'}"
+            raise NotReadyError(message, reason=Reason.CREDENTIALS_MISSING)
+        return ClientCredentials(client_id.reveal().strip(), Sensitive(secret.reveal().strip()))
+
+    async def _look(self, backends: Backends) -> tuple[tuple[Condition, ...], dict[str, Any]]:
+        """Probe both backends at once and return the conditions and what the status tells of them."""
+        federation = backends.federation
+        (keycloak, issuer), (vault, version) = await asyncio.gather(
+            self._look_at_keycloak(backends), self._look_at_vault(backends)
+        )
+        backends.keycloak_ready, backends.vault_ready = keycloak.status is True, vault.status is True
+        backends.message = next((c.message for c in (keycloak, vault) if c.status is not True), "")
+        fields: dict[str, Any] = {"isDefault": self._is_default(federation)}
+        if issuer is not None:
+            fields["issuer"] = issuer
+        if version is not None:
+            fields["vaultVersion"] = version
+        return (keycloak, vault), fields
+
+    async def _look_at_keycloak(self, backends: Backends) -> tuple[Condition, str | None]:
+        realm = backends.federation.keycloak.realm
+        try:
+            facts = await backends.identity_provider.probe()
+        except Error as error:
+            return _failed(ConditionType.KEYCLOAK_READY, error), None
+        if facts.missing_permissions:
+            message = (
+                f"The operator's client lacks {', '.join(facts.missing_permissions)}; assign these roles of client "
+                f"realm-management to its service account in realm {realm}"
+            )
+            return _no(ConditionType.KEYCLOAK_READY, Reason.PERMISSION_MISSING, message), facts.issuer
+        if not facts.owner_attributes_kept:
+            message = (
+                f"The user profile of realm {realm} does not declare {OWNER_ATTRIBUTE} and {OBJECT_ATTRIBUTE}, so "
+                "Keycloak would drop the owner mark of users; declare both (view and edit: admin) under Realm "
+                "settings, User profile"
+            )
+            return _no(ConditionType.KEYCLOAK_READY, Reason.USER_PROFILE_INCOMPLETE, message), facts.issuer
+        message = f"Realm {realm} answers and the operator may do its work"
+        return Condition(ConditionType.KEYCLOAK_READY, True, Reason.READY, message), facts.issuer
+
+    async def _look_at_vault(self, backends: Backends) -> tuple[Condition, str | None]:
+        access = backends.federation.vault
+        try:
+            facts = await backends.secret_store.probe(access.path_prefix)
+        except Error as error:
+            return _failed(ConditionType.VAULT_READY, error), None
+        if facts.missing_permissions:
+            message = (
+                f"Vault's role {access.jwt_role} lacks {', '.join(facts.missing_permissions)}; add it to the policy "
+                "of that role"
+            )
+            return _no(ConditionType.VAULT_READY, Reason.PERMISSION_MISSING, message), facts.version
+        message = f"Mount {access.mount} (KV version {access.kv_version}) answers below {access.path_prefix}/"
+        return Condition(ConditionType.VAULT_READY, True, Reason.READY, message), facts.version
+
+    def _ready(self, body: Body, conditions: tuple[Condition, ...]) -> Condition:
+        bad = next((c for c in conditions if c.status is not True), None)
+        if bad is not None:
+            return Condition(ConditionType.READY, False, bad.reason, bad.message)
+        rivals = self._rival_defaults(body)
+        if rivals:
+            message = (
+                f"Federations {', '.join(rivals)} say default: true as well, so none is the default; "
+                "let all but one give it up"
+            )
+            return Condition(ConditionType.READY, False, Reason.CONFLICT, message)
+        return Condition(ConditionType.READY, True, Reason.READY, "Keycloak and Vault are ready")
+
+    def _rival_defaults(self, body: Body) -> list[str]:
+        if not (body.get("spec") or {}).get("default"):
+            return []
+        own = body["metadata"]["name"]
+        return sorted(
+            name
+            for other in self._world.directory.federations()
+            if (name := other["metadata"]["name"]) != own and (other.get("spec") or {}).get("default")
+        )
+
+    def _is_default(self, federation: Federation) -> bool:
+        body = self._world.directory.get(federation.meta.key)
+        return federation.default and (body is None or not self._rival_defaults(body))
+
+    async def _unusable(self, body: Body, error: Error) -> Outcome:
+        """Tell what is wrong with the Federation itself; identities hear it as their reason too."""
+        name = meta_of(body).key.name
+        known = self._world.backends.get(name)
+        if known is not None:
+            known.keycloak_ready = known.vault_ready = False
+            known.message = error.message
+        await write_status(self._world, body, (_failed(ConditionType.READY, error),), {})
+        return self._again(_LOOK_AGAIN_SOON * 5)
+
+    async def _teardown(self, body: Body) -> Outcome:
+        """Wait for the identities, then let go; a Federation that goes first would strand their credentials."""
+        meta = meta_of(body)
+        if not meta.has_finalizer:
+            return Outcome()
+        needed_by = [str(key) for key in self._dependents(meta.key.name)]
+        if needed_by:
+            more = f" and {len(needed_by) - _LISTED} more" if len(needed_by) > _LISTED else ""
+            message = (
+                f"{len(needed_by)} identities still need this Federation to be revoked: "
+                f"{', '.join(sorted(needed_by)[:_LISTED])}{more}. Delete them first"
+            )
+            told = (Condition(ConditionType.READY, False, Reason.FEDERATION_IN_USE, message),)
+            await write_status(self._world, body, told, {})
+            return self._again(_LOOK_AGAIN_SOON)
+        await without_finalizer(self._world, body)
+        known = self._world.backends.pop(meta.key.name, None)
+        if known is not None:
+            await _close(known)
+        return Outcome()
+
+    def _dependents(self, federation: str) -> list[ObjectKey]:
+        """Return the identities of this Federation that may have something outside the cluster."""
+        directory = self._world.directory
+        found = []
+        for key in directory.identities_of(federation):
+            other = directory.get(key)
+            if other is not None and meta_of(other).has_finalizer:
+                found.append(key)
+        return found
+
+    def _wake_identities(self, federation: str) -> None:
+        for key in self._world.directory.identities_of(federation):
+            self._world.wake(key, Priority.CHANGE)
+
+    def _again(self, after: timedelta) -> Outcome:
+        return Outcome(self._world.clock.monotonic() + after.total_seconds(), Priority.CHANGE)
+
+
+def _failed(about: ConditionType, error: Error) -> Condition:
+    return Condition(about, False, reason_of(error), error.message)
+
+
+def _no(about: ConditionType, reason: Reason, message: str) -> Condition:
+    return Condition(about, False, reason, message)
+
+
+def _digest(federation: Federation, credentials: ClientCredentials) -> str:
+    access: Mapping[str, Any] = {"keycloak": federation.keycloak, "vault": federation.vault}
+    text = f"{access} {credentials.client_id} {credentials.secret.reveal()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def _close(backends: Backends) -> None:
+    await asyncio.gather(backends.identity_provider.aclose(), backends.secret_store.aclose(), return_exceptions=True)

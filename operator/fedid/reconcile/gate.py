@@ -1,0 +1,109 @@
+"""What stands before every identity: its Federation, the grants, and the finalizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fedid.domain.conditions import Reason
+from fedid.domain.grants import Ask, Verdict, judge
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
+from fedid.errors import NotReadyError, StaleObjectError
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["backends_of", "federation_name", "judged", "pinned_federation", "with_finalizer", "without_finalizer"]
+
+
+def federation_name(world: World, named: str | None, status: Mapping[str, Any]) -> str:
+    """Return the Federation of an identity: the named one, the one pinned earlier, else the only default.
+
+    Raises:
+        NotReadyError: There is none, or two claim to be the default.
+    """
+    if name := named or status.get("federation"):
+        return str(name)
+    defaults: list[str] = sorted(
+        body["metadata"]["name"] for body in world.directory.federations() if (body.get("spec") or {}).get("default")
+    )
+    if len(defaults) == 1:
+        return defaults[0]
+    if defaults:
+        message = (
+            f"Federations {', '.join(defaults)} all say default: true, so none is; "
+            "name one in spec.federationRef, or let one of them give it up"
+        )
+    else:
+        message = "No Federation says default: true; name one in spec.federationRef"
+    raise NotReadyError(message, reason=Reason.FEDERATION_MISSING)
+
+
+def pinned_federation(world: World, body: Body) -> str | None:
+    """Return the Federation that the object is, or would be, pinned to; None if that cannot be told yet."""
+    named = ((body.get("spec") or {}).get("federationRef") or {}).get("name")
+    try:
+        return federation_name(world, named, body.get("status") or {})
+    except NotReadyError:
+        return None
+
+
+def backends_of(world: World, federation: str) -> Backends | None:
+    """Return the adapters of a Federation; None if it exists and was not looked at yet in this process.
+
+    Raises:
+        NotReadyError: There is no such Federation, or it cannot be worked with (its spec or access is wrong).
+    """
+    body = world.directory.get(ObjectKey(FEDERATION, "", federation))
+    if body is None:
+        message = f"Federation {federation} does not exist; create it, or name another in spec.federationRef"
+        raise NotReadyError(message, reason=Reason.FEDERATION_MISSING)
+    return world.backends.get(body["metadata"]["name"])
+
+
+def judged(world: World, backends: Backends, asks: Iterable[Ask], namespace: str) -> Verdict:
+    """Return what the Federation's grants say to these asks, with the namespace's labels of now."""
+    return judge(
+        asks,
+        backends.grants,
+        federation=backends.federation.meta.key.name,
+        namespace=namespace,
+        labels=world.directory.namespace_labels(namespace),
+    )
+
+
+async def with_finalizer(world: World, body: Body) -> Body:
+    """Return the object with our finalizer on it; written only if it is missing.
+
+    Raises:
+        StaleObjectError: The object changed or went meanwhile; its newer version brings it back.
+    """
+    meta = meta_of(body)
+    if meta.has_finalizer:
+        return body
+    return await _set_finalizers(world, body, (*meta.finalizers, FINALIZER), meta)
+
+
+async def without_finalizer(world: World, body: Body) -> None:
+    """Take our finalizer off; the last thing that happens to an object.
+
+    Raises:
+        StaleObjectError: The object changed meanwhile.
+    """
+    meta = meta_of(body)
+    if not meta.has_finalizer:
+        return
+    written = await world.cluster.set_finalizers(body, tuple(f for f in meta.finalizers if f != FINALIZER))
+    if written is None:
+        world.directory.remove(meta.key, meta.uid)
+    else:
+        world.directory.put(written)
+
+
+async def _set_finalizers(world: World, body: Body, finalizers: tuple[str, ...], meta: Meta) -> Body:
+    written = await world.cluster.set_finalizers(body, finalizers)
+    if written is None:
+        world.directory.remove(meta.key, meta.uid)
+        message = f"{meta.key} is gone"
+        raise StaleObjectError(message)
+    world.directory.put(written)
+    return written

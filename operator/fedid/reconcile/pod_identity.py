@@ -1,0 +1,303 @@
+"""One pass over a PodIdentity: what a pod mounts equals what is published of its bot, or is empty."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, Body, Meta, PodIdentity, meta_of, parse_pod_identity
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import MountedSecret
+from fedid.domain.templates import parse_template
+from fedid.engine import Outcome, Priority
+from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
+from fedid.platforms import generic
+from fedid.platforms.identity import MountedIdentity, PublishedToken
+from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.status import ready_at_generation, write_status
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["PodIdentityReconciler"]
+
+_PART_OF = "fedid.io/part-of"
+_HASH, _ISSUED, _EXPIRES = "fedid.io/credential-hash", "fedid.io/issued-at", "fedid.io/expires-at"
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    """What the Secret is to hold."""
+
+    files: Mapping[str, Sensitive]
+    bot_uid: str
+    expires_at: datetime | None
+    """When the first of the mounted tokens ends."""
+    issued_at: datetime | None
+
+    @property
+    def digest(self) -> str:
+        text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(self.files.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class PodIdentityReconciler:
+    """Reconciles PodIdentities."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+
+    async def reconcile(self, body: Body) -> Outcome:
+        """Run one pass.
+
+        Raises:
+            Error: What went wrong; the status tells it already.
+        """
+        meta = meta_of(body)
+        if meta.deleting:
+            return Outcome()  # the Secret goes with its owner
+        try:
+            spec = parse_pod_identity(body)
+            for key, text in spec.files.items():
+                parse_template(text, f"spec.platform.generic.files[{key}]")
+            return await self._make_true(body, spec)
+        except Error as error:
+            await self._tell(self._world.directory.get(meta.key) or body, error)
+            raise
+
+    async def _make_true(self, body: Body, spec: PodIdentity) -> Outcome:
+        bot_key = ObjectKey(BOT_CLIENT, spec.meta.key.namespace, spec.bot_name)
+        bot = self._world.directory.get(bot_key)
+        refusal = _refusal(bot, bot_key)
+        mounted_uid = ((body.get("status") or {}).get("bot") or {}).get("uid")
+        another = bot is not None and mounted_uid is not None and mounted_uid != bot["metadata"]["uid"]
+        if refusal is not None or another:
+            await self._withdraw(body, spec, bot_key)
+        if refusal is not None:
+            raise refusal
+        if bot is None:
+            return Outcome()
+        name = federation_name(self._world, None, bot.get("status") or {})
+        backends = backends_of(self._world, name)
+        if backends is None:
+            return Outcome()
+        credential = await self._credential(spec, bot, bot_key, backends)
+        secret = await self._deliver(body, spec, credential)
+        await self._drop_former(body, spec)
+        await self._settle(body, spec, bot_key, credential, secret)
+        return Outcome(self._world.clock.monotonic() + backends.federation.resync_period.total_seconds())
+
+    async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> _Credential:
+        """Read what is published of the bot and render it.
+
+        Raises:
+            NotReadyError: Not everything is in Vault yet; the bot wakes this object when it is.
+            InvalidSpecError: A template names a token that the bot has not.
+        """
+        uid = bot["metadata"]["uid"]
+        stored, tokens, claims = await observe_stored(backends, bot_key, self._world.owner(uid), strangers=True)
+        status: Mapping[str, Any] = bot.get("status") or {}
+        declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
+        subject = next((c.subject for c in claims.values()), None) or status.get("serviceAccountSubject")
+        absent = [name for name in declared if name not in claims]
+        if stored is None or "client_secret" not in stored.data or subject is None or absent:
+            if ready_at_generation(bot):
+                self._world.wake(bot_key, Priority.DRIFT)  # it believes that all is published: have it look again
+            message = f"The credentials of {bot_key} are not all in Vault yet; its conditions say why"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
+        published = {name: PublishedToken(tokens[name].data["token"], claims[name].expires_at) for name in declared}
+        identity = MountedIdentity(
+            client_id=stored.data["client_id"].reveal(),
+            client_secret=stored.data["client_secret"],
+            subject=subject,
+            issuer_url=backends.federation.keycloak.issuer_url,
+            tokens=published,
+        )
+        mounted = [claims[name] for name in declared]
+        return _Credential(
+            files=generic.render(identity, spec.files),
+            bot_uid=uid,
+            expires_at=min((c.expires_at for c in mounted), default=None),
+            issued_at=max((c.issued_at for c in mounted), default=None),
+        )
+
+    async def _deliver(self, body: Body, spec: PodIdentity, credential: _Credential) -> MountedSecret:
+        """Make the Secret hold the credential; written only if it differs."""
+        cluster, meta = self._world.cluster, spec.meta
+        wanted = _wanted_secret(spec, credential)
+        found = await self._own_secret(meta, spec.secret_name)
+        if found is not None and _same(wanted, found):
+            return found
+        if found is not None and (found.immutable or found.type != wanted.type):
+            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
+            found = None
+        if found is None:
+            written = await cluster.create_secret(wanted)
+            if written is None:
+                message = f"Secret {spec.secret_name} appeared while it was being created; looking again"
+                raise BackendUnavailableError(message, backend="kubernetes")
+            if (body.get("status") or {}).get("delivered"):
+                await self._tell_repair(body, f"Secret {spec.secret_name} (deleted)")
+        else:
+            written = await cluster.replace_secret(
+                replace(
+                    wanted,
+                    uid=found.uid,
+                    resource_version=found.resource_version,
+                    labels={**found.labels, **wanted.labels},
+                    annotations={**found.annotations, **wanted.annotations},
+                )
+            )
+            if found.annotations.get(_HASH) == wanted.annotations[_HASH]:
+                await self._tell_repair(body, f"data of Secret {spec.secret_name} ({_changed_keys(wanted, found)})")
+        self._wrote(written)
+        return written
+
+    async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
+        """Return our Secret, None if the name is free.
+
+        Raises:
+            OwnershipConflictError: Somebody else's Secret has the name.
+        """
+        found = await self._world.cluster.read_secret(meta.key.namespace, name)
+        if found is not None and found.owner_uid != meta.uid:
+            whose = f"belongs to {found.owner_name}" if found.owner_name else "was not made by fedid"
+            message = (
+                f"Secret {name} in namespace {meta.key.namespace} exists and {whose}; it is left untouched. "
+                "Choose another spec.secretName, or have its owner delete it"
+            )
+            raise OwnershipConflictError(message, backend="kubernetes")
+        return found
+
+    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey) -> None:
+        """Set every key of the Secret empty; the Secret stays, so that pods still start and say what is wrong."""
+        status = body.get("status") or {}
+        mounted_uid = (status.get("bot") or {}).get("uid")
+        for name in sorted({status.get("secretName") or spec.secret_name, spec.secret_name}):
+            await self._empty(spec.meta, name)
+        if status.get("delivered"):
+            bot = {"name": spec.bot_name, "uid": mounted_uid} if mounted_uid else None
+            told = (Condition(ConditionType.READY, False, Reason.BOT_MISSING, "The credential was withdrawn"),)
+            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None}
+            await write_status(self._world, body, told, fields)
+            self._world.wake(bot_key, Priority.DELETION, look=False)
+
+    async def _empty(self, meta: Meta, name: str) -> None:
+        cluster = self._world.cluster
+        found = await cluster.read_secret(meta.key.namespace, name)
+        if found is None or found.owner_uid != meta.uid or not any(found.data.values()):
+            return
+        emptied = replace(found, data=dict.fromkeys(found.data, Sensitive("")), annotations=_without_marks(found))
+        if found.immutable:
+            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
+            written = await cluster.create_secret(
+                replace(emptied, uid=None, resource_version=None, immutable=False, owner_name=meta.key.name)
+            )
+        else:
+            written = await cluster.replace_secret(emptied)
+        if written is not None:
+            self._wrote(written)
+        self._world.audit("EmptySecret", key=str(meta.key), secret=name)
+
+    async def _drop_former(self, body: Body, spec: PodIdentity) -> None:
+        """Delete the Secret of a former `secretName`; only once the new one is there."""
+        former = (body.get("status") or {}).get("secretName")
+        if former is None or former == spec.secret_name:
+            return
+        found = await self._world.cluster.read_secret(spec.meta.key.namespace, former)
+        if found is not None and found.owner_uid == spec.meta.uid:
+            await self._world.cluster.delete_secret(found.namespace, found.name, found.uid or "")
+
+    async def _settle(
+        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: _Credential, secret: MountedSecret
+    ) -> None:
+        message = f"Secret {secret.name} holds what is published of {bot_key}"
+        told = (
+            Condition(ConditionType.READY, True, Reason.READY, message),
+            Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message),
+        )
+        fields = {
+            "secretName": spec.secret_name,
+            "secretHash": credential.digest,
+            "keys": sorted(spec.files),
+            "bot": {"name": spec.bot_name, "uid": credential.bot_uid},
+            "delivered": True,
+            "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
+        }
+        await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
+
+    async def _tell(self, body: Body, error: Error) -> None:
+        """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
+        status = body.get("status") or {}
+        passing = isinstance(error, BackendUnavailableError) or error.reason == Reason.WAITING_FOR_BOT
+        now = rfc3339(self._world.clock.now())
+        if passing and ready_at_generation(body) and status.get("tokenExpiresAt", now + "~") > now:
+            return
+        reason = reason_of(error)
+        told = [Condition(ConditionType.READY, False, reason, error.message)]
+        told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
+        await write_status(self._world, body, told, {})
+
+    async def _tell_repair(self, body: Body, what: str) -> None:
+        message = f"Changed by hand and put back: {what}"
+        await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
+
+    def _wrote(self, secret: MountedSecret) -> None:
+        self._world.directory.wrote_secret(secret.namespace, secret.name, secret.resource_version)
+
+
+def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:
+    """Return why nothing of this bot may be mounted, or None."""
+    if bot is None:
+        message = f"{bot_key} does not exist; create it, or name another in spec.botClientRef"
+        return NotReadyError(message, reason=Reason.BOT_MISSING)
+    meta, status = meta_of(bot), bot.get("status") or {}
+    if meta.deleting:
+        return NotReadyError(f"{bot_key} is being deleted; nothing of it may be used", reason=Reason.BOT_DELETING)
+    if status.get("revocation"):
+        return NotReadyError(f"{bot_key} is being withdrawn; nothing of it may be used", reason=Reason.NOT_GRANTED)
+    granted = condition_of(status.get("conditions") or (), ConditionType.GRANTED)
+    if granted is not None and granted["status"] == "False" and not status.get("clientUuid"):
+        return NotReadyError(f"{bot_key} is not granted: {granted['message']}", reason=Reason.NOT_GRANTED)
+    return None
+
+
+def _wanted_secret(spec: PodIdentity, credential: _Credential) -> MountedSecret:
+    annotations = {_HASH: credential.digest}
+    if credential.issued_at is not None and credential.expires_at is not None:
+        annotations |= {_ISSUED: rfc3339(credential.issued_at), _EXPIRES: rfc3339(credential.expires_at)}
+    return MountedSecret(
+        namespace=spec.meta.key.namespace,
+        name=spec.secret_name,
+        type="Opaque",
+        data=credential.files,
+        labels={_PART_OF: spec.meta.key.name},
+        annotations=annotations,
+        owner_uid=spec.meta.uid,
+        owner_name=spec.meta.key.name,
+    )
+
+
+def _same(wanted: MountedSecret, found: MountedSecret) -> bool:
+    return (
+        dict(wanted.data) == dict(found.data)
+        and wanted.type == found.type
+        and wanted.labels.items() <= found.labels.items()
+        and wanted.annotations.items() <= found.annotations.items()
+        and not found.immutable
+    )
+
+
+def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
+    keys = {*wanted.data, *found.data}
+    changed = sorted(key for key in keys if wanted.data.get(key) != found.data.get(key))
+    return ", ".join(changed) or "labels or annotations"
+
+
+def _without_marks(secret: MountedSecret) -> dict[str, str]:
+    return {k: v for k, v in secret.annotations.items() if k not in {_HASH, _ISSUED, _EXPIRES}}

@@ -1,0 +1,35 @@
+"""Looks up roles by name before anything is made that would need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fedid.domain.conditions import Reason
+from fedid.domain.realm import Role
+from fedid.errors import BackendRejectedError
+from fedid.reconcile.world import Backends
+
+__all__ = ["existing_roles"]
+
+
+async def existing_roles(
+    backends: Backends, realm_roles: frozenset[str], client_roles: Mapping[str, frozenset[str]]
+) -> frozenset[Role]:
+    """Return the named roles with their ids.
+
+    Raises:
+        BackendRejectedError: One does not exist (reason `RoleMissing`).
+    """
+    provider, realm = backends.identity_provider, backends.federation.keycloak.realm
+    found = await provider.realm_roles(realm_roles) if realm_roles else {}
+    missing = [f"realm role {name}" for name in sorted(realm_roles - set(found))]
+    roles = set(found.values())
+    for client_id, names in sorted(client_roles.items()):
+        of_client = await provider.client_roles(client_id, names)
+        missing += [f"role {name} of client {client_id}" for name in sorted(names - set(of_client))]
+        roles |= set(of_client.values())
+    if missing:
+        verb = "does" if len(missing) == 1 else "do"
+        message = f"{', '.join(missing)} {verb} not exist in realm {realm}; create it there, or take it out of the spec"
+        raise BackendRejectedError(message, backend="keycloak", reason=Reason.ROLE_MISSING)
+    return frozenset(roles)

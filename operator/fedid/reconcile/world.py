@@ -1,0 +1,92 @@
+"""What every reconciler works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from fedid.domain.grants import Grant
+from fedid.domain.naming import ObjectKey, owner_mark
+from fedid.domain.resources import Federation
+from fedid.domain.sensitive import Sensitive
+from fedid.engine import Priority
+from fedid.ports import BackendFactory, Clock, Cluster, IdentityProvider, SecretStore
+from fedid.reconcile.directory import Directory
+
+__all__ = ["Backends", "Freshness", "Wake", "World"]
+
+
+class Wake(Protocol):
+    """Asks for a pass over a key now."""
+
+    def __call__(self, key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True) -> None:
+        """Enqueue the key; with `look` the pass observes everything, not only what is due."""
+
+
+@dataclass(slots=True)
+class Backends:
+    """The adapters of one Federation, with what was parsed of it."""
+
+    federation: Federation
+    grants: tuple[Grant, ...]
+    identity_provider: IdentityProvider
+    secret_store: SecretStore
+    access_digest: str
+    """Of everything that the adapters were built from; another one means new adapters."""
+    keycloak_ready: bool = False
+    vault_ready: bool = False
+    message: str = "has not been looked at yet"
+    """Why it is not ready."""
+
+
+class Freshness:
+    """Until when (monotonic seconds) the last full look at an object's backends is good enough."""
+
+    def __init__(self) -> None:
+        """Start with nothing looked at."""
+        self._good_until: dict[ObjectKey, tuple[str, int, float]] = {}
+
+    def looked(self, key: ObjectKey, uid: str, generation: int, until: float) -> None:
+        """Remember a full look at this generation."""
+        self._good_until[key] = (uid, generation, until)
+
+    def expire(self, key: ObjectKey) -> None:
+        """Make the next pass look at everything."""
+        self._good_until.pop(key, None)
+
+    def is_fresh(self, key: ObjectKey, uid: str, generation: int, now: float) -> bool:
+        """Tell whether a pass may skip the full look."""
+        known = self._good_until.get(key)
+        return known is not None and known[:2] == (uid, generation) and now < known[2]
+
+    def until(self, key: ObjectKey) -> float | None:
+        """Return when the next full look is due."""
+        known = self._good_until.get(key)
+        return known[2] if known is not None else None
+
+
+@dataclass(slots=True)
+class World:
+    """The one bundle of collaborators; made by the composition root."""
+
+    cluster: Cluster
+    clock: Clock
+    factory: BackendFactory
+    directory: Directory
+    wake: Wake
+    installation_id: str
+    fresh_secret: Callable[[], Sensitive]
+    """Makes a bot secret of at least 256 random bits."""
+    audit: Callable[..., None]
+    """Logs one privileged side effect as fields; credentials never among them."""
+    backends: dict[str, Backends] = field(default_factory=dict)
+    """By Federation name; absent until the Federation was first looked at in this process."""
+    freshness: Freshness = field(default_factory=Freshness)
+    last_deletions: dict[str, datetime] = field(default_factory=dict)
+    """Client id to the last second (Keycloak's clock) in which a token of its deleted client may have been issued."""
+
+    def owner(self, uid: str) -> str:
+        """Return the owner mark of an object."""
+        return owner_mark(self.installation_id, uid)
