@@ -1,0 +1,71 @@
+"""The running product: one operator for all end-to-end tests, a namespace for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.authority import Authority
+from tests.e2e.operating import OperatorProcess, Proxies, apply_federation, federation, federation_ready
+from tests.e2e.tenancy import Tenant
+from tests.testbed.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def authority(stack: Stack) -> Authority:
+    """Keycloak and Vault as a platform team sees them."""
+    return Authority(stack)
+
+
+@pytest.fixture(scope="session")
+def proxies(stack: Stack) -> Iterator[Proxies]:
+    """A proxy before each backend."""
+    started = Proxies.start(stack)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def the_operator(
+    stack: Stack, proxies: Proxies, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """The operator process with the Federation `local` Ready."""
+    process = OperatorProcess(stack, proxies, tmp_path_factory.mktemp("operator-logs"))
+    process.start()
+    apply_federation(stack, federation(stack, proxies, defaults={"resyncPeriod": "10m", "tokenLifetime": "10m"}))
+    federation_ready(stack, "local")
+    yield process
+    proxies.heal()
+    if process.running:
+        assert process.stop() == 0, "the operator did not stop cleanly"
+
+
+@pytest.fixture
+def operator(the_operator: OperatorProcess, proxies: Proxies) -> Iterator[OperatorProcess]:
+    """The operator, running and with healthy backends at the start of each test."""
+    proxies.heal()
+    if not the_operator.running:
+        the_operator.start()
+    yield the_operator
+    proxies.heal()
+    if not the_operator.running:
+        the_operator.start()
+
+
+@pytest.fixture
+def tenant(stack: Stack, operator: OperatorProcess) -> Iterator[Tenant]:
+    """A namespace with the tenant label."""
+    del operator
+    made = Tenant.create(stack)
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def stranger(stack: Stack, operator: OperatorProcess) -> Iterator[Tenant]:
+    """A namespace that no grant is about."""
+    del operator
+    made = Tenant.create(stack, labelled=False)
+    yield made
+    made.clean()
