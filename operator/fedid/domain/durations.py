@@ -12,8 +12,8 @@ from fedid.errors import InvalidSpecError
 
 __all__ = ["duration", "duration_text"]
 
-_PART = re.compile(r"(\d+)(ms|h|m|s)")
-_WHOLE = re.compile(r"(?:\d+(?:ms|h|m|s))+")
+_PART = re.compile(r"([0-9]+)(ms|h|m|s)")
+_WHOLE = re.compile(r"(?:[0-9]+(?:ms|h|m|s))+")
 _UNIT = {
     "h": timedelta(hours=1),
     "m": timedelta(minutes=1),
@@ -37,7 +37,7 @@ def duration(text: str, field: str) -> timedelta:
         raise InvalidSpecError(message)
     try:
         return sum((int(number) * _UNIT[unit] for number, unit in _PART.findall(text)), timedelta())
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:  # ValueError: more digits than Python turns into a number
         message = f"{field} is {text!r}; that is longer than any credential can live"
         raise InvalidSpecError(message) from error
 

@@ -32,13 +32,13 @@ class Sensitive:
 
         Only for values of at least 128 random bits: a short password could be guessed from it.
         """
-        return hashlib.sha256(self.__value.encode()).hexdigest()[:12]
+        return hashlib.sha256(self.__bytes()).hexdigest()[:12]
 
     def __eq__(self, other: object) -> bool:
         """Compare in constant time."""
         if not isinstance(other, Sensitive):
             return NotImplemented
-        return hmac.compare_digest(self.__value.encode(), other.__value.encode())
+        return hmac.compare_digest(self.__bytes(), other.__bytes())
 
     def __hash__(self) -> int:
         """Hash like the value, so that equal values meet in a set."""
@@ -62,3 +62,9 @@ class Sensitive:
         """Refuse to be pickled or copied into another process."""
         message = "a Sensitive value cannot be serialised"
         raise TypeError(message)
+
+    __getstate__ = __reduce__
+
+    def __bytes(self) -> bytes:
+        # JSON can hold lone surrogates, which plain UTF-8 refuses with an error that carries the whole text.
+        return self.__value.encode(errors="surrogatepass")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from fedid.domain.conditions import Condition, ConditionType, Reason, rfc3339
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.naming import client_uuid
 from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
 from fedid.domain.sensitive import Sensitive
@@ -96,13 +96,13 @@ class BotTeardown:
         refusals = await self._prove(evidence, backends)
         if evidence.vault_error is not None:
             raise evidence.vault_error
-        body = await self._record_proof(body, refusals)
-        removed = await self._remove_from_vault(meta, evidence, backends)
+        body = await self._record_proof(body, evidence, refusals)
+        await self._remove_from_vault(meta, evidence, backends)
         self._require_consumers_gone(meta)
         last = world.last_deletions.get(evidence.client_id)
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
-        await self._tell_proof(body, evidence, refusals, removed)
+        await self._tell_proof(body, evidence)
         return await self._let_go(body, forget=forget)
 
     async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> _Evidence:
@@ -209,7 +209,7 @@ class BotTeardown:
             refusals.append("the bot secret is refused (invalid_client)")
         return refusals
 
-    async def _record_proof(self, body: Body, refusals: list[str]) -> Body:
+    async def _record_proof(self, body: Body, evidence: _Evidence, refusals: list[str]) -> Body:
         """Write down that the refusals were seen before the credentials, which could show them again, are removed."""
         revocation = (body.get("status") or {}).get("revocation") or {}
         if not refusals or revocation.get("provenAt"):
@@ -217,6 +217,9 @@ class BotTeardown:
         now = rfc3339(self._world.clock.now())
         proven = {"startedAt": now, **revocation, "provenAt": now, "waitingFor": None, "waitingSince": None}
         message = f"Proven at {now}: {'; '.join(refusals)}"
+        latest = max((t.claims.expires_at for t in evidence.tokens.values()), default=None)
+        if latest is not None and latest > self._world.clock.now():
+            message += f"; a verifier that only checks signatures may take a token until {rfc3339(latest)}"
         told = (
             Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is revoked; its traces are being removed"),
             Condition(ConditionType.REVOKED, True, Reason.PROVEN, message),
@@ -224,12 +227,10 @@ class BotTeardown:
         fields = {"revocation": {name: value for name, value in proven.items() if value is not None}}
         return await write_status(self._world, body, told, fields) or body
 
-    async def _remove_from_vault(self, meta: Meta, evidence: _Evidence, backends: Backends) -> int:
+    async def _remove_from_vault(self, meta: Meta, evidence: _Evidence, backends: Backends) -> None:
         owner, store = self._world.owner(meta.uid), backends.secret_store
-        # Tokens last: as long as one lies there, a restart can still present it.
         for path in evidence.vault_paths:
             await store.destroy(path, owner)
-        return len(evidence.vault_paths)
 
     def _require_consumers_gone(self, meta: Meta) -> None:
         holding = []
@@ -244,28 +245,24 @@ class BotTeardown:
             message = f"Everything is revoked; the Secrets of {names} are still to be emptied"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_CONSUMERS)
 
-    async def _tell_proof(self, body: Body, evidence: _Evidence, refusals: list[str], removed: int) -> None:
-        revocation = (body.get("status") or {}).get("revocation") or {}
-        latest = max((t.claims.expires_at for t in evidence.tokens.values()), default=None)
-        positive = revocation.get("positiveCheckAt")
-        proven = revocation.get("provenAt")
-        refusals = refusals or ([f"refusals were seen at {proven}"] if proven else ["no credential was ever published"])
-        parts = [
-            f"seen alive at {positive} (token {revocation.get('tokenId')})" if positive else "no token was seen alive",
-            *refusals,
-            f"{removed} Vault paths answer 404",
-        ]
-        if latest is not None:
-            parts.append(f"a verifier that only checks signatures may take a token until {rfc3339(latest)}")
-        message = f"Revocation proven for client {evidence.client_id}: {'; '.join(parts)}"
+    async def _tell_proof(self, body: Body, evidence: _Evidence) -> None:
+        """Tell what was seen, in an Event and in the log; from the status, so that a restart tells the same."""
+        status = body.get("status") or {}
+        revocation = status.get("revocation") or {}
+        revoked = condition_of(status.get("conditions") or (), ConditionType.REVOKED)
+        proven_at, positive = revocation.get("provenAt"), revocation.get("positiveCheckAt")
+        proof = revoked["message"] if revoked is not None and proven_at else "no credential was ever published"
+        seen = f"token {revocation.get('tokenId')} was accepted at {positive}" if positive else "nothing was seen alive"
         self._world.audit(
             "RevocationProven",
             key=str(meta_of(body).key),
             client_id=evidence.client_id,
             positive_check_at=positive,
-            refusals=refusals,
-            vault_paths=removed,
+            token_id=revocation.get("tokenId"),
+            proven_at=proven_at,
+            proof=proof,
         )
+        message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; its Vault paths answer 404"
         await self._world.cluster.emit(
             body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
         )

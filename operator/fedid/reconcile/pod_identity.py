@@ -76,8 +76,11 @@ class PodIdentityReconciler:
         refusal = _refusal(bot, bot_key)
         mounted_uid = ((body.get("status") or {}).get("bot") or {}).get("uid")
         another = bot is not None and mounted_uid is not None and mounted_uid != bot["metadata"]["uid"]
-        if refusal is not None or another:
-            await self._withdraw(body, spec, bot_key)
+        if another and refusal is None:
+            message = f"{bot_key} was made anew; what the former one was given is withdrawn"
+            await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
+        if refusal is not None:
+            await self._withdraw(body, spec, bot_key, refusal)
         if refusal is not None:
             raise refusal
         if bot is None:
@@ -174,7 +177,7 @@ class PodIdentityReconciler:
             raise OwnershipConflictError(message, backend="kubernetes")
         return found
 
-    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey) -> None:
+    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> None:
         """Set every key of the Secret empty; the Secret stays, so that pods still start and say what is wrong."""
         status = body.get("status") or {}
         mounted_uid = (status.get("bot") or {}).get("uid")
@@ -182,7 +185,10 @@ class PodIdentityReconciler:
             await self._empty(spec.meta, name)
         if status.get("delivered"):
             bot = {"name": spec.bot_name, "uid": mounted_uid} if mounted_uid else None
-            told = (Condition(ConditionType.READY, False, Reason.BOT_MISSING, "The credential was withdrawn"),)
+            told = [
+                Condition(kind, False, reason_of(why), why.message)
+                for kind in (ConditionType.READY, ConditionType.PUBLISHED)
+            ]
             fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None}
             await write_status(self._world, body, told, fields)
             self._world.wake(bot_key, Priority.DELETION, look=False)

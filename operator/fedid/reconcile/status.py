@@ -11,6 +11,9 @@ from fedid.reconcile.world import World
 
 __all__ = ["kept_conditions", "merge_patch", "ready_at_generation", "write_status"]
 
+_ORDINARY = frozenset({Reason.PROGRESSING, Reason.REVOKING, Reason.WAITING_FOR_BOT, Reason.BOT_DELETING})
+"""Reasons for not being ready that belong to an ordinary life."""
+
 
 async def write_status(world: World, body: Body, told: Sequence[Condition], fields: Mapping[str, Any]) -> Body | None:
     """Bring `status` to the told conditions and fields; one PATCH, or none if nothing differs.
@@ -90,6 +93,6 @@ async def _tell_transition(
         body,
         reason=new["reason"],
         message=new["message"],
-        warning=new["status"] == "False" and new["reason"] not in {"Progressing", "WaitingForBot", "BotDeleting"},
+        warning=new["status"] == "False" and new["reason"] not in _ORDINARY,
         action="Reconcile",
     )
