@@ -1,0 +1,121 @@
+"""What a realm offers without an admin token: discovery, keys, the token endpoint and revocation.
+
+Clients authenticate with their id and secret in the form, not by HTTP Basic: both work with any character (measured
+with `:`, `%`, `+`, space and umlauts), but for Basic client and server must agree on RFC 6749 section 2.3.1's inner
+encoding, which servers have got wrong.
+
+Source: OpenID Connect Discovery 1.0; RFC 6749 sections 4.4 and 5.2; RFC 7009.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fedid.adapters.answer import Answer
+from fedid.adapters.keycloak.refusals import ACCEPT_JSON, BACKEND, explanation, no_keycloak, realm_not_found, said
+from fedid.adapters.transport import Transport, segment
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import ClientCredentials
+from fedid.errors import BackendError, BackendRejectedError
+
+# A wrong secret is answered with 401 unauthorized_client, an unknown or disabled client with 401 invalid_client, both
+# with these words. Other uses of unauthorized_client (no service account, public client) mean that the secret is right.
+_REFUSED_WORDS = "Invalid client or Invalid client credentials"
+
+
+class CredentialsRefusedError(Exception):
+    """The client does not exist, is disabled, or has another secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """What the token endpoint gave; not verified."""
+
+    token: Sensitive
+    lives_seconds: int
+    sent: float
+    """Monotonic instant (seconds) before it was asked for."""
+    received: float
+    """Monotonic instant (seconds) at which it was there."""
+
+
+class OidcEndpoints:
+    """The public endpoints of one realm."""
+
+    def __init__(self, transport: Transport, realm: str) -> None:
+        """Address the realm over this transport."""
+        self._transport = transport
+        self._realm = realm
+        self._base = f"/realms/{segment(realm)}"
+
+    async def issuer(self) -> str:
+        """Return the realm's `issuer`, asking even if the breaker is open.
+
+        Raises:
+            BackendRejectedError: There is no such realm (reason `RealmNotFound`), or this is no Keycloak.
+        """
+        path = f"{self._base}/.well-known/openid-configuration"
+        answer = await self._transport.request("GET", path, headers=ACCEPT_JSON, probing=True)
+        self._expect(answer)
+        match answer.json():
+            case {"issuer": str(issuer)}:
+                return issuer
+            case _:
+                raise no_keycloak(answer)
+
+    async def keys(self) -> object:
+        """Return the realm's key set (JWKS), from where we connect to and not from where it says it is."""
+        path = f"{self._base}/protocol/openid-connect/certs"
+        answer = await self._transport.request("GET", path, headers=ACCEPT_JSON)
+        self._expect(answer)
+        return answer.json()
+
+    async def token(self, credentials: ClientCredentials) -> IssuedToken:
+        """Request a token with client credentials.
+
+        Raises:
+            CredentialsRefusedError: The client or its secret is not accepted.
+            BackendRejectedError: They are accepted, but there is no token.
+        """
+        answer = await self._post("token", credentials, {"grant_type": "client_credentials"})
+        self._expect(answer)
+        match answer.json():
+            case {"access_token": str(token), "expires_in": int(seconds)}:
+                return IssuedToken(Sensitive(token), seconds, answer.sent, answer.received)
+            case _:
+                message = f"{answer.origin} answered a token request with something else than a token"
+                raise BackendRejectedError(message, backend=BACKEND)
+
+    async def revoke(self, token: Sensitive, credentials: ClientCredentials) -> None:
+        """Revoke a token of that client; one that is not valid any more is no error.
+
+        Raises:
+            CredentialsRefusedError: The client or its secret is not accepted.
+            BackendRejectedError: The token was issued to another client.
+        """
+        self._expect(await self._post("revoke", credentials, {"token": token.reveal()}))
+
+    async def _post(self, endpoint: str, credentials: ClientCredentials, form: dict[str, str]) -> Answer:
+        identity = {"client_id": credentials.client_id, "client_secret": credentials.secret.reveal()}
+        path = f"{self._base}/protocol/openid-connect/{endpoint}"
+        return await self._transport.request("POST", path, headers=ACCEPT_JSON, form=form | identity)
+
+    def _expect(self, answer: Answer) -> None:
+        """Raise unless the status is 200."""
+        if answer.status != HTTPStatus.OK:
+            raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> BackendError | CredentialsRefusedError:
+        found = said(answer)
+        error, words = found.get("error"), found.get("error_description")
+        if error is None:
+            return no_keycloak(answer)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return realm_not_found(self._realm)
+        if answer.status == HTTPStatus.UNAUTHORIZED and (
+            error == "invalid_client" or (error == "unauthorized_client" and words == _REFUSED_WORDS)
+        ):
+            return CredentialsRefusedError(str(error))
+        message = f"Keycloak refuses ({answer.status} {error or ''}): {explanation(answer) or 'without a reason'}"
+        return BackendRejectedError(message, backend=BACKEND)

@@ -1,0 +1,101 @@
+"""Find out whether we can work in a realm, by things that do no harm, and warm what the first identity needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fedid.adapters.keycloak.access import RealmAccess
+from fedid.adapters.keycloak.catalogue import REALM
+from fedid.adapters.keycloak.connection import own_claims
+from fedid.adapters.keycloak.refusals import (
+    BACKEND,
+    MANAGE_CLIENTS,
+    MANAGE_USERS,
+    NEEDED_ROLES,
+    VIEW_REALM,
+    ForbiddenError,
+)
+from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, RealmFacts
+from fedid.errors import BackendDeniedError, BackendRejectedError
+
+_COVERED_BY: Final = {
+    MANAGE_CLIENTS: frozenset({MANAGE_CLIENTS, "realm-admin"}),
+    MANAGE_USERS: frozenset({MANAGE_USERS, "realm-admin"}),
+    VIEW_REALM: frozenset({VIEW_REALM, "manage-realm", "realm-admin"}),
+}
+_ADMITTING: Final = frozenset({"ENABLED", "ADMIN_EDIT"})
+
+
+async def realm_facts(access: RealmAccess) -> RealmFacts:
+    """Return what the realm is and what we lack in it. Seven calls; none of them writes.
+
+    Raises:
+        BackendUnavailableError: No answer.
+        BackendDeniedError: Our client is refused, or has no right at all in the realm.
+        BackendRejectedError: There is no such realm (reason `RealmNotFound`), or tokens will carry another issuer than
+            the one configured (reason `IssuerMismatch`).
+    """
+    issuer = await access.oidc.issuer()
+    if issuer != access.issuer_url:
+        message = f"the realm's issuer is {issuer}, but keycloak.issuerUrl says {access.issuer_url}: "
+        message += "make them equal (the default of issuerUrl is keycloak.url followed by /realms/ and the realm)"
+        raise BackendRejectedError(message, backend=BACKEND, reason="IssuerMismatch")
+    await _enter(access)
+    missing = await _missing_roles(access)
+    return RealmFacts(issuer, await _owner_attributes_kept(access, missing), tuple(sorted(missing)))
+
+
+async def _enter(access: RealmAccess) -> None:
+    """Fetch a token and look at the realm with it, and fetch the keys that later tokens are checked with."""
+    try:
+        await access.connection.call("GET", "")
+    except ForbiddenError as error:
+        message = f"the operator's client {access.client_id} has no right in realm {access.realm}: give its service "
+        message += f"account the roles {', '.join(NEEDED_ROLES)} of the client realm-management"
+        raise BackendDeniedError(message, backend=BACKEND) from error
+    await access.verifier.refresh()
+
+
+async def _missing_roles(access: RealmAccess) -> set[str]:
+    """Return the needed roles that neither our token names nor a harmless read shows that we have."""
+    missing = set()
+    for needed, path in ((MANAGE_CLIENTS, "/clients"), (MANAGE_USERS, "/users")):
+        if not await _readable(access, path):
+            missing.add(needed)
+    try:
+        await access.roles.roles(REALM, frozenset())
+    except ForbiddenError:
+        missing.add(VIEW_REALM)
+    claims = own_claims(await access.token.current())
+    # A lightweight access token names no roles; then what can be read must do.
+    if "resource_access" in claims:
+        held = frozenset(claims["resource_access"].get("realm-management", {}).get("roles", ()))
+        missing |= {needed for needed in NEEDED_ROLES if not _COVERED_BY[needed] & held}
+    return missing
+
+
+async def _readable(access: RealmAccess, path: str) -> bool:
+    try:
+        answer = await access.connection.call("GET", path, params={"first": "0", "max": "1"})
+    except ForbiddenError:
+        return False
+    return answer.status == HTTPStatus.OK
+
+
+async def _owner_attributes_kept(access: RealmAccess, missing: set[str]) -> bool:
+    """Return whether Keycloak will keep our marks on users; it drops undeclared attributes without a word."""
+    try:
+        profile: Mapping[str, Any] = await access.admin.a_get_realm_users_profile()
+    except ForbiddenError:
+        missing.add(MANAGE_USERS)
+        return False
+    if profile.get("unmanagedAttributePolicy") in _ADMITTING:
+        return True
+    ours = {
+        attribute["name"]
+        for attribute in profile.get("attributes") or ()
+        if "admin" in ((attribute.get("permissions") or {}).get("edit") or ())
+    }
+    return {OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE} <= ours

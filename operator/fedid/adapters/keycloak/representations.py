@@ -1,0 +1,137 @@
+"""Keycloak's representations to our records and back: pure.
+
+Source: Keycloak Admin REST API, ClientRepresentation, ProtocolMapperRepresentation, UserRepresentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, ClientRecord, ProtocolMapper, Role, UserRecord
+from fedid.domain.sensitive import Sensitive
+
+Representation = Mapping[str, Any]
+
+_MARKS: Final = frozenset({OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE})
+_URI_LISTS: Final = ("redirectUris", "webOrigins")
+_URIS: Final = ("rootUrl", "baseUrl", "adminUrl")
+
+
+def client_representation(client: ClientRecord) -> dict[str, Any]:
+    """Return what to POST or PUT.
+
+    PUT leaves alone what is absent, replaces `protocolMappers` as a whole and removes an attribute whose value is
+    empty (which is how a mark is released). `notBefore` is only sent when there is one: putting it back to 0 would
+    make old tokens valid again.
+    """
+    found: dict[str, Any] = {
+        "id": client.client_uuid,
+        "clientId": client.client_id,
+        "protocol": "openid-connect",
+        "description": client.description,
+        "enabled": client.enabled,
+        "clientAuthenticatorType": client.authenticator,
+        "attributes": {
+            **client.attributes,
+            OWNER_ATTRIBUTE: client.owner or "",
+            OBJECT_ATTRIBUTE: client.object_name or "",
+        },
+        "protocolMappers": [
+            {
+                "name": mapper.name,
+                "protocol": "openid-connect",
+                "protocolMapper": mapper.type,
+                "config": dict(mapper.config),
+            }
+            for mapper in client.mappers
+        ],
+        **client.flags,
+        # Only those that are named: an empty rootUrl at creation makes Keycloak redirect to anywhere below it.
+        **{name: list(values) for name, values in client.uris.items() if name in _URI_LISTS},
+        **{name: "".join(values) for name, values in client.uris.items() if name in _URIS},
+    }
+    if client.secret is not None:
+        found["secret"] = client.secret.reveal()
+    if client.not_before:
+        found["notBefore"] = client.not_before
+    return found
+
+
+def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
+    """Return a client as observed.
+
+    Args:
+        found: Keycloak's representation, which holds every client's secret.
+        with_secret: Keep the secret, if the client carries an owner mark; without one it is not even looked at.
+    """
+    attributes: Mapping[str, str] = found.get("attributes") or {}
+    owner = attributes.get(OWNER_ATTRIBUTE)
+    secret = found.get("secret") if with_secret and owner else None
+    return ClientRecord(
+        client_uuid=found["id"],
+        client_id=found["clientId"],
+        owner=owner,
+        object_name=attributes.get(OBJECT_ATTRIBUTE),
+        description=found.get("description") or "",
+        enabled=bool(found.get("enabled")),
+        secret=Sensitive(secret) if secret else None,
+        flags={name: value for name, value in found.items() if isinstance(value, bool) and name != "enabled"},
+        attributes={name: value for name, value in attributes.items() if name not in _MARKS},
+        mappers=tuple(
+            sorted(
+                (
+                    ProtocolMapper(mapper["name"], mapper["protocolMapper"], mapper.get("config") or {})
+                    for mapper in found.get("protocolMappers") or ()
+                ),
+                key=lambda mapper: mapper.name,
+            )
+        ),
+        uris={
+            **{name: tuple(found[name]) for name in _URI_LISTS if found.get(name)},
+            **{name: (found[name],) for name in _URIS if found.get(name)},
+        },
+        authenticator=found.get("clientAuthenticatorType") or "",
+        not_before=int(found.get("notBefore") or 0),
+    )
+
+
+def user_representation(user: UserRecord) -> dict[str, Any]:
+    """Return what to POST or PUT, without groups.
+
+    Once `attributes` is present, PUT removes every attribute that is not, and e-mail and names as well, so all of them
+    are always sent; an empty text removes one.
+    """
+    marks = {OWNER_ATTRIBUTE: user.owner, OBJECT_ATTRIBUTE: user.object_name}
+    return {
+        "username": user.username,
+        "enabled": user.enabled,
+        "email": user.email or "",
+        "firstName": user.first_name or "",
+        "lastName": user.last_name or "",
+        "attributes": {
+            **{name: list(values) for name, values in user.attributes.items()},
+            **{name: [value] for name, value in marks.items() if value},
+        },
+    }
+
+
+def user_record(found: Representation) -> UserRecord:
+    """Return a user as observed, groups not filled."""
+    attributes: Mapping[str, list[str]] = found.get("attributes") or {}
+    return UserRecord(
+        user_id=found["id"],
+        username=found["username"],
+        owner=next(iter(attributes.get(OWNER_ATTRIBUTE) or ()), None),
+        object_name=next(iter(attributes.get(OBJECT_ATTRIBUTE) or ()), None),
+        enabled=bool(found.get("enabled")),
+        email=found.get("email"),
+        first_name=found.get("firstName"),
+        last_name=found.get("lastName"),
+        attributes={name: tuple(values) for name, values in attributes.items() if name not in _MARKS},
+    )
+
+
+def role(found: Representation, *, client_id: str | None = None, client_uuid: str | None = None) -> Role:
+    """Return a realm role, or one of the client given."""
+    return Role(found["id"], found["name"], client_id, client_uuid, composite=bool(found.get("composite")))

@@ -1,0 +1,233 @@
+"""What an administrator does to a realm by hand, in memory and in a real Keycloak, for tests of the port."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from fedid.domain.sensitive import Sensitive
+from tests.fakes.realm import FakeRealm
+from tests.testbed.stack import Stack
+
+
+class Hands(Protocol):
+    """The administrator of one realm."""
+
+    def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> str:
+        """Make a role; `brings` names the realm roles that it is made of. Return its id."""
+
+    def delete_role(self, name: str) -> None:
+        """Delete a realm role."""
+
+    def add_group(self, path: str) -> str:
+        """Make a group and those above it; return its id."""
+
+    def delete_group(self, path: str) -> None:
+        """Delete a group."""
+
+    def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
+        """Make a client with a service account; return its internal id."""
+
+    def change_client(self, client_uuid: str, *, enabled: bool) -> None:
+        """Switch a client off or on."""
+
+    def add_mapper(self, client_uuid: str, name: str) -> None:
+        """Add a protocol mapper to a client."""
+
+    def drop_service_account(self, client_uuid: str) -> None:
+        """Switch a client's service account off."""
+
+    def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
+        """Make a user; return its id."""
+
+    def map_role(self, user_id: str, name: str) -> None:
+        """Map a realm role to a user."""
+
+    def open_session(self, user_id: str, *, offline: bool = False) -> None:
+        """Log a user in."""
+
+    def sessions(self, user_id: str) -> int:
+        """Return how many sessions a user has, offline ones included."""
+
+
+class FakeHands:
+    """The administrator of a realm in memory."""
+
+    def __init__(self, realm: FakeRealm) -> None:
+        """Take hold of a realm."""
+        self._realm = realm
+
+    def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> str:
+        """Make a role."""
+        return self._realm.add_role(name, client_id=client_id, brings=brings).role_id
+
+    def delete_role(self, name: str) -> None:
+        """Delete a realm role."""
+        self._realm.delete_role(name)
+
+    def add_group(self, path: str) -> str:
+        """Make a group."""
+        return self._realm.add_group(path)
+
+    def delete_group(self, path: str) -> None:
+        """Delete a group."""
+        self._realm.delete_group(path)
+
+    def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
+        """Make a client."""
+        chosen = None if secret is None else Sensitive(secret)
+        return self._realm.add_client(client_id, owner=owner, secret=chosen).client_uuid
+
+    def change_client(self, client_uuid: str, *, enabled: bool) -> None:
+        """Switch a client off or on."""
+        self._realm.change_client(client_uuid, enabled=enabled)
+
+    def add_mapper(self, client_uuid: str, name: str) -> None:
+        """Add a protocol mapper."""
+        self._realm.add_mapper(client_uuid, name)
+
+    def drop_service_account(self, client_uuid: str) -> None:
+        """Switch the service account off."""
+        flags = {**self._realm.clients[client_uuid].flags, "serviceAccountsEnabled": False}
+        self._realm.change_client(client_uuid, flags=flags)
+
+    def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
+        """Make a user."""
+        return self._realm.add_user(username, email=email, owner=owner)
+
+    def map_role(self, user_id: str, name: str) -> None:
+        """Map a realm role."""
+        self._realm.map_role(user_id, name)
+
+    def open_session(self, user_id: str, *, offline: bool = False) -> None:
+        """Log a user in."""
+        self._realm.open_session(user_id, offline=offline)
+
+    def sessions(self, user_id: str) -> int:
+        """Count sessions."""
+        return len(self._realm.users[user_id].sessions)
+
+
+class KeycloakHands:
+    """The administrator of a real realm; whatever carries the prefix goes with `clean`."""
+
+    def __init__(self, stack: Stack, realm: str, prefix: str) -> None:
+        """Take hold of a realm.
+
+        Args:
+            stack: Where Keycloak is.
+            realm: Its name.
+            prefix: What the name of everything that this test makes begins with.
+        """
+        self._stack = stack
+        self._realm = realm
+        self._prefix = prefix
+        self._login_client: str | None = None
+
+    def call(self, method: str, path: str, body: object = None, **options: Any) -> Any:
+        """Call the Admin API below the realm."""
+        return self._stack.keycloak(method, f"/admin/realms/{self._realm}{path}", body, **options)
+
+    def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> str:
+        """Make a role."""
+        area = "" if client_id is None else f"/clients/{self._client_uuid(client_id)}"
+        self.call("POST", f"{area}/roles", {"name": name})
+        if members := [self.call("GET", f"/roles/{one}") for one in brings]:
+            self.call("POST", f"{area}/roles/{name}/composites", members)
+        return str(self.call("GET", f"{area}/roles/{name}")["id"])
+
+    def delete_role(self, name: str) -> None:
+        """Delete a realm role."""
+        self.call("DELETE", f"/roles/{name}")
+
+    def add_group(self, path: str) -> str:
+        """Make a group."""
+        children, reached, group_id = "/groups", "", ""
+        for name in path.strip("/").split("/"):
+            reached += f"/{quote(name)}"
+            self.call("POST", children, {"name": name}, accept=(409,))
+            group_id = str(self.call("GET", f"/group-by-path{reached}")["id"])
+            children = f"/groups/{group_id}/children"
+        return group_id
+
+    def delete_group(self, path: str) -> None:
+        """Delete a group."""
+        self.call("DELETE", f"/groups/{self.call('GET', f'/group-by-path{quote(path)}')['id']}")
+
+    def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
+        """Make a client."""
+        client = {"id": str(uuid.uuid4()), "clientId": client_id, "serviceAccountsEnabled": True, "publicClient": False}
+        client |= {"attributes": {"fedid.owner": owner}} if owner else {}
+        self.call("POST", "/clients", {**client, **({"secret": secret} if secret else {})})
+        return str(client["id"])
+
+    def change_client(self, client_uuid: str, *, enabled: bool) -> None:
+        """Switch a client off or on."""
+        self.call("PUT", f"/clients/{client_uuid}", {"enabled": enabled})
+
+    def add_mapper(self, client_uuid: str, name: str) -> None:
+        """Add a protocol mapper."""
+        config = {"claim.name": name, "claim.value": "by hand", "access.token.claim": "true"}
+        mapper = {"name": name, "protocol": "openid-connect", "protocolMapper": "oidc-hardcoded-claim-mapper"}
+        self.call("POST", f"/clients/{client_uuid}/protocol-mappers/models", {**mapper, "config": config})
+
+    def drop_service_account(self, client_uuid: str) -> None:
+        """Switch the service account off."""
+        self.call("PUT", f"/clients/{client_uuid}", {"serviceAccountsEnabled": False})
+
+    def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
+        """Make a user."""
+        attributes = {"fedid.owner": [owner]} if owner else {}
+        names = {"firstName": "Ada", "lastName": "Byron"}
+        user = {"username": username, "email": email, "enabled": True, "attributes": attributes, **names}
+        self.call("POST", "/users", user)
+        return str(self.call("GET", f"/users?{urlencode({'username': username, 'exact': 'true'})}")[0]["id"])
+
+    def map_role(self, user_id: str, name: str) -> None:
+        """Map a realm role."""
+        self.call("POST", f"/users/{user_id}/role-mappings/realm", [self.call("GET", f"/roles/{name}")])
+
+    def open_session(self, user_id: str, *, offline: bool = False) -> None:
+        """Log a user in with a password."""
+        if self._login_client is None:
+            self._login_client = f"{self._prefix}-login"
+            client = {"clientId": self._login_client, "publicClient": True, "directAccessGrantsEnabled": True}
+            self.call("POST", "/clients", client)
+            password = {"type": "password", "value": "correct horse", "temporary": False}
+            self.call("PUT", f"/users/{user_id}/reset-password", password)
+        user = self.call("GET", f"/users/{user_id}")
+        self._stack.keycloak(
+            "POST",
+            f"/realms/{self._realm}/protocol/openid-connect/token",
+            form={
+                "grant_type": "password",
+                "client_id": self._login_client,
+                "username": user["username"],
+                "password": "correct horse",
+                "scope": "openid offline_access" if offline else "openid",
+            },
+        )
+
+    def sessions(self, user_id: str) -> int:
+        """Count sessions."""
+        found = self.call("GET", f"/users/{user_id}/sessions")
+        if self._login_client is not None:
+            client = self._client_uuid(self._login_client)
+            found += self.call("GET", f"/users/{user_id}/offline-sessions/{client}")
+        return len(found)
+
+    def clean(self) -> None:
+        """Remove everything whose name begins with the prefix."""
+        for client in self.call("GET", f"/clients?clientId={self._prefix}&search=true"):
+            self.call("DELETE", f"/clients/{client['id']}", accept=(404,))
+        for user in self.call("GET", f"/users?search={self._prefix}"):
+            self.call("DELETE", f"/users/{user['id']}", accept=(404,))
+        for role in self.call("GET", f"/roles?search={self._prefix}"):
+            self.call("DELETE", f"/roles/{role['name']}", accept=(404,))
+        for group in self.call("GET", f"/groups?search={self._prefix}"):
+            self.call("DELETE", f"/groups/{group['id']}", accept=(404,))
+
+    def _client_uuid(self, client_id: str) -> str:
+        return str(self.call("GET", f"/clients?clientId={client_id}")[0]["id"])

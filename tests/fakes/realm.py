@@ -1,0 +1,291 @@
+"""A Keycloak realm in memory, and what its administrator does to it by hand.
+
+It behaves as Keycloak 26.7.3 was seen to: a token is good as long as it has not expired, was not revoked, and a client
+of its clientId exists, is enabled and has a `notBefore` that is not later than the token. So a client that is made anew
+under a clientId makes the old tokens good again, unless something was done against it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from fedid.domain.realm import ClientRecord, ProtocolMapper, Role, UserRecord
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import TokenClaims
+
+DEFAULT_LIFETIME = timedelta(minutes=5)
+DEFAULT_ROLES = ("offline_access", "uma_authorization")
+KEYCLOAK_FLAGS = {
+    "surrogateAuthRequired": False,
+    "alwaysDisplayInConsole": False,
+    "bearerOnly": False,
+    "consentRequired": False,
+    "standardFlowEnabled": True,
+    "implicitFlowEnabled": False,
+    "directAccessGrantsEnabled": False,
+    "serviceAccountsEnabled": False,
+    "publicClient": True,
+    "frontchannelLogout": False,
+    "fullScopeAllowed": True,
+}
+"""What Keycloak adds to a client that does not say otherwise."""
+KEYCLOAK_ATTRIBUTES = {"realm_client": "false", "backchannel.logout.session.required": "true"}
+
+
+@dataclass(slots=True)
+class FakeSession:
+    """One login of a user."""
+
+    offline: bool
+
+
+@dataclass(slots=True)
+class FakeUser:
+    """A user, or the service account of a client."""
+
+    record: UserRecord
+    client_uuid: str | None = None
+    """Whose service account it is."""
+    role_ids: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+    sessions: list[FakeSession] = field(default_factory=list)
+
+
+class FakeRealm:
+    """The state; a test looks at it and changes it as an administrator would."""
+
+    def __init__(
+        self,
+        name: str = "fl",
+        issuer_url: str = "https://keycloak.test/realms/fl",
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Start with Keycloak's own roles only.
+
+        Args:
+            name: Of the realm.
+            issuer_url: The `iss` of its tokens.
+            now: Keycloak's clock (aware UTC).
+        """
+        self.name = name
+        self.issuer_url = issuer_url
+        self.now = now
+        self.clients: dict[str, ClientRecord] = {}
+        """By internal id, each with its secret."""
+        self.users: dict[str, FakeUser] = {}
+        """By id, service accounts included."""
+        self.roles: dict[str, Role] = {}
+        """By id."""
+        self.members: dict[str, set[str]] = {}
+        """Ids of the roles that a composite role brings along, by its id."""
+        self.groups: dict[str, str] = {}
+        """Id by path."""
+        self.tokens: dict[str, TokenClaims] = {}
+        """Every token ever issued."""
+        self.revoked: set[str] = set()
+        """Ids (`jti`) of revoked tokens."""
+        self.longest_token: timedelta | None = None
+        """What the realm's SSO Session Max caps every token to."""
+        self.owner_attributes_kept = True
+        """Whether the user profile declares our marks; if not they are dropped without a word."""
+        for role in DEFAULT_ROLES:
+            self.add_role(role)
+        self.default_role = self.add_role(f"default-roles-{name.lower()}", brings=DEFAULT_ROLES)
+
+    # Roles and groups
+
+    def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> Role:
+        """Make a realm role, or one of a client; `brings` names the realm roles that it is made of."""
+        client = None if client_id is None else self.client(client_id)
+        client_uuid = None if client is None else client.client_uuid
+        members = {self.role(one).role_id for one in brings}
+        role = Role(new_id(), name, client_id, client_uuid, composite=bool(members))
+        self.roles[role.role_id] = role
+        self.members[role.role_id] = members
+        return role
+
+    def role(self, name: str, client_id: str | None = None) -> Role:
+        """Return a role by name."""
+        return next(role for role in self.roles.values() if (role.name, role.client_id) == (name, client_id))
+
+    def delete_role(self, name: str, client_id: str | None = None) -> None:
+        """Delete a role, and with it whom it was mapped to."""
+        gone = self.role(name, client_id).role_id
+        del self.roles[gone]
+        for user in self.users.values():
+            user.role_ids.discard(gone)
+
+    def map_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
+        """Map a role to a user by hand."""
+        self.users[user_id].role_ids.add(self.role(name, client_id).role_id)
+
+    def unmap_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
+        """Unmap a role by hand."""
+        self.users[user_id].role_ids.discard(self.role(name, client_id).role_id)
+
+    def add_group(self, path: str) -> str:
+        """Make a group and those above it; return its id."""
+        names = path.strip("/").split("/")
+        for depth in range(1, len(names) + 1):
+            self.groups.setdefault("/" + "/".join(names[:depth]), new_id())
+        return self.groups[path]
+
+    def delete_group(self, path: str) -> None:
+        """Delete a group; its members leave it."""
+        del self.groups[path]
+        for user in self.users.values():
+            user.groups.discard(path)
+
+    # Clients
+
+    def client(self, client_id: str) -> ClientRecord | None:
+        """Return a client by clientId, whoever made it."""
+        return next((client for client in self.clients.values() if client.client_id == client_id), None)
+
+    def add_client(self, client_id: str, *, owner: str | None = None, secret: Sensitive | None = None) -> ClientRecord:
+        """Make a client as somebody else does: by hand, or as another installation (`owner`)."""
+        client = ClientRecord(
+            client_uuid=new_id(),
+            client_id=client_id,
+            owner=owner,
+            object_name=None,
+            description="",
+            enabled=True,
+            secret=secret,
+            flags={"serviceAccountsEnabled": True, "publicClient": False},
+            attributes={},
+            mappers=(),
+        )
+        return self.put_client(client)
+
+    def put_client(self, client: ClientRecord) -> ClientRecord:
+        """Make a client, with all that Keycloak adds to it."""
+        client = replace(
+            client,
+            secret=client.secret or Sensitive(new_id()),
+            flags={**KEYCLOAK_FLAGS, **client.flags},
+            attributes={**KEYCLOAK_ATTRIBUTES, **{k: v for k, v in client.attributes.items() if v}},
+            mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
+        )
+        self.clients[client.client_uuid] = client
+        name = f"service-account-{client.client_id.lower()}"
+        account = UserRecord(new_id(), name, None, None, True, None, None, None)
+        self.users[str(account.user_id)] = FakeUser(account, client.client_uuid, {self.default_role.role_id})
+        return client
+
+    def change_client(self, client_uuid: str, **changes: object) -> None:
+        """Change fields of a client by hand (names as in `ClientRecord`)."""
+        self.clients[client_uuid] = replace(self.clients[client_uuid], **changes)  # type: ignore[arg-type]
+
+    def add_mapper(self, client_uuid: str, name: str) -> None:
+        """Add a protocol mapper to a client by hand."""
+        client = self.clients[client_uuid]
+        mapper = ProtocolMapper(name, "oidc-hardcoded-claim-mapper", {"claim.name": name, "claim.value": "by hand"})
+        self.change_client(client_uuid, mappers=(*client.mappers, mapper))
+
+    def delete_client(self, client_uuid: str) -> None:
+        """Delete a client and its service account."""
+        del self.clients[client_uuid]
+        account = next((id_ for id_, user in self.users.items() if user.client_uuid == client_uuid), None)
+        if account is not None:
+            del self.users[account]
+
+    def account_of(self, client_uuid: str) -> FakeUser:
+        """Return the service account of a client."""
+        return next(user for user in self.users.values() if user.client_uuid == client_uuid)
+
+    # Users
+
+    def user(self, username: str) -> FakeUser | None:
+        """Return a user by name, whoever made it."""
+        return next((user for user in self.users.values() if user.record.username == username.lower()), None)
+
+    def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
+        """Make a user as somebody else does; return its id."""
+        return self.put_user(UserRecord(None, username, owner, None, True, email, None, None))
+
+    def put_user(self, user: UserRecord) -> str:
+        """Make a user with its groups; return its id."""
+        user_id = new_id()
+        self.users[user_id] = FakeUser(
+            self.kept(replace(user, user_id=user_id, username=user.username.lower(), groups=frozenset())),
+            role_ids={self.default_role.role_id},
+            groups=set(user.groups),
+        )
+        return user_id
+
+    def kept(self, user: UserRecord) -> UserRecord:
+        """Return what Keycloak keeps of a user."""
+        email = user.email.lower() if user.email else None
+        kept = replace(user, email=email, first_name=user.first_name or None, last_name=user.last_name or None)
+        return kept if self.owner_attributes_kept else replace(kept, owner=None, object_name=None)
+
+    def change_user(self, user_id: str, **changes: object) -> None:
+        """Change fields of a user by hand (names as in `UserRecord`)."""
+        user = self.users[user_id]
+        user.record = replace(user.record, **changes)  # type: ignore[arg-type]
+
+    def open_session(self, user_id: str, *, offline: bool = False) -> None:
+        """Log a user in."""
+        self.users[user_id].sessions.append(FakeSession(offline))
+
+    # Tokens
+
+    def issue(self, client: ClientRecord) -> Sensitive:
+        """Issue a token to a client."""
+        now = datetime.fromtimestamp(int(self.now().timestamp()), UTC)
+        lifespan = client.attributes.get("access.token.lifespan")
+        lifetime = timedelta(seconds=int(lifespan)) if lifespan else DEFAULT_LIFETIME
+        account = self.account_of(client.client_uuid)
+        held = [self.roles[one] for one in self._with_members(account.role_ids)]
+        clients = sorted({role.client_id for role in held if role.client_id is not None})
+        claims = TokenClaims(
+            issuer=self.issuer_url,
+            subject=str(account.record.user_id),
+            authorized_party=client.client_id,
+            token_id=f"trrtcc:{new_id()}",
+            issued_at=now,
+            expires_at=now + min(lifetime, self.longest_token or lifetime),
+            audiences=frozenset({"account", *clients, *_audiences(client.mappers)}),
+            realm_roles=frozenset(role.name for role in held if role.client_id is None),
+            client_roles={one: frozenset(role.name for role in held if role.client_id == one) for one in clients},
+        )
+        token = Sensitive(f"header.{claims.token_id}.signature")
+        self.tokens[token.reveal()] = claims
+        return token
+
+    def accepts(self, token: Sensitive) -> bool:
+        """Tell whether Keycloak takes a token for valid now."""
+        claims = self.tokens.get(token.reveal())
+        if claims is None or claims.token_id in self.revoked or claims.expires_at <= self.now():
+            return False
+        client = self.client(claims.authorized_party)
+        return client is not None and client.enabled and claims.issued_at.timestamp() >= client.not_before
+
+    def _with_members(self, role_ids: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        waiting = list(role_ids)
+        while waiting:
+            one = waiting.pop()
+            if one not in found and one in self.roles:
+                found.add(one)
+                waiting += self.members[one]
+        return found
+
+
+def new_id() -> str:
+    """Return an id as Keycloak makes them."""
+    return str(uuid.uuid4())
+
+
+def _audiences(mappers: Iterable[ProtocolMapper]) -> set[str]:
+    return {
+        audience
+        for mapper in mappers
+        if mapper.type == "oidc-audience-mapper" and mapper.config.get("access.token.claim") == "true"
+        if (audience := mapper.config.get("included.custom.audience") or mapper.config.get("included.client.audience"))
+    }
