@@ -1,0 +1,191 @@
+"""Values do what their comments say, and a typo in them is an error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.render import CRD_KIND, container, environment, of_kind, refusal, rendered
+from tests.testbed.chart import CHART, CRDS, run_tool
+from tests.testbed.stack import Stack
+
+REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
+    ("a value is misspelt", {"replicacount": 1}, "additional properties 'replicacount' not allowed"),
+    ("a value of the image is misspelt", {"image": {"tga": "1"}}, "additional properties 'tga' not allowed"),
+    ("a value of the log is misspelt", {"log": {"levle": "info"}}, "additional properties 'levle' not allowed"),
+    ("two operators", {"replicaCount": 2}, "/replicaCount"),
+    ("a number as text", {"replicaCount": "1"}, "/replicaCount"),
+    ("a log level that does not exist", {"log": {"level": "trace"}}, "/log/level"),
+    ("a namespace with a wildcard", {"watchNamespaces": ["site-*"]}, "/watchNamespaces/0"),
+    ("a namespace twice", {"watchNamespaces": ["site-a", "site-a"]}, "/watchNamespaces"),
+    ("namespaces as text", {"watchNamespaces": "site-a,site-b"}, "/watchNamespaces"),
+    ("a digest without its algorithm", {"image": {"digest": "0" * 64}}, "/image/digest"),
+    ("a privileged port", {"health": {"port": 80}}, "/health/port"),
+    ("root", {"securityContext": {"runAsUser": 0}}, "/securityContext/runAsUser"),
+    ("a Vault token shorter than Kubernetes makes one", {"vaultToken": {"expirationSeconds": 60}}, "/vaultToken"),
+    ("a Vault token for nobody", {"vaultToken": {"audience": ""}}, "/vaultToken/audience"),
+    ("an annotation that is no text", {"podAnnotations": {"a": 1}}, "/podAnnotations/a"),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+def test_wrong_value_is_refused(stack: Stack, values: Mapping[str, Any], words: str) -> None:
+    """Helm refuses it before anything reaches the cluster, and says where it stands."""
+    assert words in refusal(stack, values)
+
+
+def test_chart_passes_its_lint(stack: Stack) -> None:
+    """`helm lint --strict` finds nothing."""
+    run_tool(stack, ["helm", "lint", "--strict", str(CHART)])
+
+
+def test_every_value_is_in_the_schema_and_explained() -> None:
+    """values.yaml and values.schema.json name the same values, and each has a comment or a telling name."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+
+    assert _paths(values) == _schema_paths(schema) - {"global"}
+
+
+def test_every_object_of_the_schema_is_closed() -> None:
+    """Only what Kubernetes itself checks, or nobody reads, is left open."""
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+
+    assert set(_open_objects(schema, "")) == {
+        "/global",
+        "/affinity/nodeAffinity",
+        "/affinity/podAffinity",
+        "/affinity/podAntiAffinity",
+    }
+
+
+def test_crds_are_those_of_the_repository() -> None:
+    """The chart's copies are byte-equal to crds/ (mend: `cp crds/*.yaml charts/fedid/files/crds/`)."""
+    copies = {path.name: path.read_bytes() for path in (CHART / "files" / "crds").iterdir()}
+
+    assert copies == {path.name: path.read_bytes() for path in CRDS.iterdir()}
+
+
+def test_crds_are_installed_upgraded_and_kept(stack: Stack) -> None:
+    """As templates they are upgraded with the chart; as they say themselves, they outlive it."""
+    crds = of_kind(rendered(stack), CRD_KIND)
+
+    assert {crd["metadata"]["name"] for crd in crds} == {
+        yaml.safe_load(path.read_text())["metadata"]["name"] for path in CRDS.iterdir()
+    }
+    assert {crd["metadata"]["annotations"]["helm.sh/resource-policy"] for crd in crds} == {"keep"}
+    assert not (CHART / "crds").exists(), "Helm never upgrades what lies there"
+    assert of_kind(rendered(stack, {"crds": {"install": False}}), CRD_KIND) == []
+
+
+def test_rendered_crds_mean_what_the_files_say(stack: Stack) -> None:
+    """Helm takes the braces in descriptions and rules for text, not for templates of its own."""
+    files = [yaml.safe_load(path.read_text()) for path in CRDS.iterdir()]
+
+    assert sorted(of_kind(rendered(stack), CRD_KIND), key=_name) == sorted(files, key=_name)
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        pytest.param({}, "localhost/fedid:0.1.0", id="without a tag, that of the chart's appVersion"),
+        pytest.param({"tag": "1.2"}, "localhost/fedid:1.2", id="with a tag, that"),
+        pytest.param(
+            {"repository": "registry.example.org:5000/ml/fedid", "tag": "1.2", "digest": f"sha256:{'0' * 64}"},
+            f"registry.example.org:5000/ml/fedid@sha256:{'0' * 64}",
+            id="with a digest, that alone",
+        ),
+    ],
+)
+def test_image_is_named_by_tag_or_digest(stack: Stack, image: Mapping[str, str], reference: str) -> None:
+    """A digest wins over a tag."""
+    assert container(rendered(stack, {"image": image}))["image"] == reference
+
+
+def test_operator_is_told_where_it_lives_and_what_to_serve(stack: Stack) -> None:
+    """The variables are those that the operator's settings read."""
+    plain = rendered(stack)
+    chosen = rendered(
+        stack,
+        {
+            "watchNamespaces": ["site-a", "site-b"],
+            "log": {"level": "debug", "format": "text"},
+            "health": {"port": 9000},
+            "terminationGracePeriodSeconds": 60,
+        },
+    )
+
+    assert {"name": "FEDID_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}} in container(
+        plain
+    )["env"]
+    assert environment(plain) == {
+        "FEDID_WATCH_NAMESPACES": "",
+        "FEDID_VAULT_TOKEN_PATH": "/var/run/secrets/fedid/vault/token",
+        "FEDID_HEALTH_PORT": "8080",
+        "FEDID_STOP_GRACE_SECONDS": "20",
+        "FEDID_LOG_LEVEL": "info",
+        "FEDID_LOG_FORMAT": "json",
+    }
+    assert environment(chosen) == {
+        "FEDID_WATCH_NAMESPACES": "site-a,site-b",
+        "FEDID_VAULT_TOKEN_PATH": "/var/run/secrets/fedid/vault/token",
+        "FEDID_HEALTH_PORT": "9000",
+        "FEDID_STOP_GRACE_SECONDS": "50",
+        "FEDID_LOG_LEVEL": "debug",
+        "FEDID_LOG_FORMAT": "text",
+    }
+
+
+def test_vault_token_is_where_the_operator_looks(stack: Stack) -> None:
+    """A projected token with an audience of its own, mounted read-only."""
+    manifests = rendered(stack, {"vaultToken": {"audience": "vault.example.org", "expirationSeconds": 600}})
+    (deployment,) = of_kind(manifests, "Deployment")
+    volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+
+    assert volumes["vault-token"]["projected"]["sources"] == [
+        {"serviceAccountToken": {"audience": "vault.example.org", "expirationSeconds": 600, "path": "token"}}
+    ]
+    assert {"name": "vault-token", "mountPath": "/var/run/secrets/fedid/vault", "readOnly": True} in container(
+        manifests
+    )["volumeMounts"]
+
+
+def test_never_two_operators_at_once(stack: Stack) -> None:
+    """An upgrade stops the old pod first."""
+    (deployment,) = of_kind(rendered(stack), "Deployment")
+
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["metadata"]["name"])
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, value in values.items():
+        # An empty map stands for whatever the user puts there; requests and limits hold such maps.
+        deeper = isinstance(value, Mapping) and value and prefix != "resources."
+        found |= _paths(value, f"{prefix}{name}.") if deeper else {prefix + name}
+    return found
+
+
+def _schema_paths(schema: Mapping[str, Any], prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, child in schema["properties"].items():
+        deeper = child.get("properties") and name != "affinity"
+        found |= _schema_paths(child, f"{prefix}{name}.") if deeper else {prefix + name}
+    return found
+
+
+def _open_objects(schema: Mapping[str, Any], path: str) -> list[str]:
+    found = [path] if schema.get("type") == "object" and "additionalProperties" not in schema else []
+    for name, child in schema.get("properties", {}).items():
+        found += _open_objects(child, f"{path}/{name}")
+    if "items" in schema:
+        found += _open_objects(schema["items"], f"{path}/items")
+    for name, child in schema.get("$defs", {}).items():
+        found += _open_objects(child, f"{path}/$defs/{name}")
+    return found

@@ -1,0 +1,253 @@
+"""Good manifests are accepted: the rules refuse no more than they mean to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.crds.manifests import (
+    BOT,
+    CERTIFICATE,
+    FEDERATION,
+    GONE,
+    POD,
+    REPOSITORY,
+    USER,
+    Manifest,
+    changed,
+    collection,
+    documents,
+)
+from tests.testbed.rest import Rest
+
+DESIGN = """
+apiVersion: fedid.io/v1alpha1
+kind: Federation
+metadata: {name: local}
+spec:
+  default: true
+  keycloak:
+    url: https://keycloak.example.org
+    realm: fl
+    auth: {clientCredentials: {secretName: fedid-keycloak}}
+  vault:
+    url: https://vault.example.org
+    mount: secret
+    kvVersion: 2
+    pathPrefix: fedid
+    auth: {jwt: {mount: jwt, role: fedid}}
+  grants:
+  - namespaces: {selector: {matchLabels: {fedid.io/tenant: "true"}}}
+    realmRoles: ["fl-*"]
+    groups: ["/sites/*"]
+    audiences: [superlink]
+    maxTokenLifetime: 1h
+---
+apiVersion: fedid.io/v1alpha1
+kind: BotClient
+metadata: {name: trainer, namespace: site-a}
+spec:
+  realmRoles: [fl-client]
+  audiences: [superlink]
+  tokens:
+  - {name: default, lifetime: 10m}
+---
+apiVersion: fedid.io/v1alpha1
+kind: FederationUser
+metadata: {name: ana, namespace: site-a}
+spec:
+  username: ana
+  email: ana@site-a.example
+  firstName: Ana
+  lastName: Novak
+  realmRoles: [fl-member]
+  groups: [/sites/a]
+---
+apiVersion: fedid.io/v1alpha1
+kind: PodIdentity
+metadata: {name: trainer, namespace: site-a}
+spec:
+  role: client
+  botClientRef: {name: trainer}
+  platform:
+    generic:
+      files:
+        token: "{token}"
+        client.env: |
+          CLIENT_ID={clientId}
+          CLIENT_SECRET={clientSecret}
+          TOKEN_URL={tokenUrl}
+          ISSUER={issuerUrl}
+"""
+"""The manifests that the design promises, as they stand."""
+
+GRANT = "spec.grants.0"
+FILES = "spec.platform.generic.files"
+EVERY_PLACEHOLDER = (
+    "{token} {token:metrics} {token:a-1} {tokenExpiresAt} {clientId} {clientSecret} {subject} {issuerUrl} "
+    "{tokenUrl} {introspectionUrl} {jwksUrl}"
+)
+
+ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
+    ("a Federation without grants", FEDERATION, {"spec.grants": GONE}),
+    ("a name of 63 characters", BOT, {"metadata.name": "b" * 63}),
+    ("Keycloak at an address with port and path", FEDERATION, {"spec.keycloak.url": "http://kc.kc-ns.svc:8080/auth"}),
+    ("Keycloak at an IPv4 address", FEDERATION, {"spec.keycloak.url": "http://127.0.0.1:8080"}),
+    ("Keycloak at an IPv6 address", FEDERATION, {"spec.keycloak.url": "https://[2001:db8::1]:8443"}),
+    (
+        "an issuer that clients see elsewhere",
+        FEDERATION,
+        {"spec.keycloak.issuerUrl": "https://login.example.org/auth/realms/fl"},
+    ),
+    ("a realm with a dot", FEDERATION, {"spec.keycloak.realm": "fl.example.org"}),
+    (
+        "two certificates with remarks around them",
+        FEDERATION,
+        {"spec.keycloak.caBundle": "# root\n" + CERTIFICATE + "# old root\n" + CERTIFICATE},
+    ),
+    ("a KV engine of version 1 at a path", FEDERATION, {"spec.vault.mount": "kv/fl", "spec.vault.kvVersion": 1}),
+    ("a prefix of several segments", FEDERATION, {"spec.vault.pathPrefix": "teams/fl_1/fedid.v1"}),
+    ("a resync period at its lower bound", FEDERATION, {"spec.defaults": {"resyncPeriod": "5s"}}),
+    ("a grant for every namespace, in so many words", FEDERATION, {
+        f"{GRANT}.namespaces": {
+            "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
+        }
+    }),
+    ("a grant for namespaces by every operator", FEDERATION, {
+        f"{GRANT}.namespaces": {
+            "names": ["a", "site-a"],
+            "selector": {
+                "matchLabels": {"tenant": "", "fedid.io/Tenant_1.a": "Yes_1.a"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["gold", ""]},
+                    {"key": "tier", "operator": "NotIn", "values": ["old"]},
+                    {"key": "example.org/closed", "operator": "DoesNotExist", "values": []},
+                ],
+            },
+        }
+    }),
+    ("a grant of everything there is", FEDERATION, {
+        f"{GRANT}.realmRoles": ["*"],
+        f"{GRANT}.clientRoles": {"superlink": ["*"], "https://sp.example.org/metadata": ["read"]},
+        f"{GRANT}.groups": ["/*"],
+        f"{GRANT}.audiences": ["*"],
+        f"{GRANT}.clientIds": ["*"],
+        f"{GRANT}.maxTokenLifetime": "24h",
+    }),
+    ("a grant of single roles of realm-management", FEDERATION, {
+        f"{GRANT}.clientRoles": {"realm-management": ["view-users", "query-users"]}
+    }),
+    ("a grant of groups in all forms", FEDERATION, {
+        f"{GRANT}.groups": ["/sites", "/sites/a", "/sites/a b/ü", "/sites/a*", "/sites/*"]
+    }),
+    ("a grant of nothing but to exist", FEDERATION, {"spec.grants": [{"namespaces": {"names": ["site-a"]}}]}),
+    ("a bot that asks for nothing", BOT, {"spec": {}}),
+    ("a bot with empty lists", BOT, {
+        "spec": {"realmRoles": [], "clientRoles": {"superlink": []}, "audiences": [], "tokens": []}
+    }),
+    ("a client id as long as Keycloak takes it", BOT, {"spec.clientId": "C" * 239}),
+    ("a client id that begins like one of Keycloak's", BOT, {"spec.clientId": "account-service"}),
+    ("roles in the spellings that realms have", BOT, {
+        "spec.realmRoles": ["Data Scientist", "urn:geant:example.org:group:fl#sso", "site/a", "größe", "..."]
+    }),
+    ("roles of clients with odd ids", BOT, {
+        "spec.clientRoles": {"superlink": ["submit"], "https://sp.example.org/metadata": ["read"]}
+    }),
+    ("an audience that is a URL", BOT, {"spec.audiences": ["superlink", "https://superlink.example.org:9092/"]}),
+    ("a lifetime at its lower bound", BOT, {"spec.tokens.0.lifetime": "10s"}),
+    ("a lifetime at its upper bound", BOT, {"spec.tokens.0.lifetime": "1440m"}),
+    ("a lifetime in all three units", BOT, {"spec.tokens.0.lifetime": "1h30m15s"}),
+    ("sixteen tokens of one lifetime", BOT, {
+        "spec.tokens": [{"name": f"token-{i}", "type": "jwt", "lifetime": "1h"} for i in range(16)]
+    }),
+    ("two tokens of the Federation's lifetime", BOT, {"spec.tokens": [{"name": "a"}, {"name": "b"}]}),
+    ("a user with nothing but a name", USER, {"spec": {"username": "a"}}),
+    ("a username that is an e-mail address", USER, {"spec.username": "ana+fl@site-a.example"}),
+    ("an e-mail address with all that may stand in it", USER, {"spec.email": "o'brien+a.b_c#1@x-y.site-a.example"}),
+    ("an e-mail address of an intranet", USER, {"spec.email": "ana@intranet"}),
+    ("an e-mail address beyond ASCII", USER, {"spec.email": "zoë@bücher.example"}),
+    ("names with apostrophe and hyphen", USER, {"spec.firstName": "Anne-Marie", "spec.lastName": "O'Brien, Jr."}),
+    ("names beyond Latin", USER, {"spec.firstName": "Łukasz", "spec.lastName": "李"}),
+    ("groups with blanks and dots", USER, {"spec.groups": ["/sites/Site A", "/sites/a.b/.c"]}),
+    ("a template with every placeholder", POD, {FILES: {"all": EVERY_PLACEHOLDER}}),
+    ("a template of literal braces", POD, {FILES: {"a": "{{}}", "b": "{{{token}}}", "c": "}}{{{{token}}}}"}}),
+    ("a template in JSON", POD, {FILES: {"oidc.json": '{{\n  "a": {{"id": "{clientId}"}}\n}}\n'}}),
+    ("a template without a placeholder", POD, {FILES: {"realm": "fl", "empty": "", "odd": "$TOKEN %s \\ ü \t\r\n"}}),
+    ("file names in the spellings that Secrets take", POD, {
+        FILES: {"TOKEN": "", ".netrc": "", "a..b": "", "_": "", "-": "", "k" * 253: ""}
+    }),
+    ("a Secret name of its own", POD, {"spec.secretName": "trainer.credential"}),
+    ("as many files of as many characters as a pod can have", POD, {
+        FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(48)}
+    }),
+    ("a Federation of 64 grants, each with 64 roles, groups and audiences", FEDERATION, {
+        "spec.grants": [
+            {
+                "namespaces": {"names": [f"site-{i}-{j}" for j in range(64)]},
+                "realmRoles": [f"role-{i}-{j}-" + "r" * 60 + "*" for j in range(64)],
+                "groups": [f"/sites/{i}/{j}/" + "g" * 60 + "*" for j in range(64)],
+                "audiences": [f"audience-{i}-{j}-" + "a" * 60 + "*" for j in range(64)],
+            }
+            for i in range(64)
+        ]
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "manifest", [pytest.param(changed(good, changes), id=sentence) for sentence, good, changes in ACCEPTED]
+)
+def test_good_manifest_is_accepted(kube: Rest, namespace: str, manifest: Manifest) -> None:
+    """What is legal in Keycloak, Vault and Kubernetes, also at its edges, is legal here."""
+    _accept(kube, namespace, manifest)
+
+
+@pytest.mark.parametrize("manifest", [pytest.param(m, id=m["kind"]) for m in yaml.safe_load_all(DESIGN)])
+def test_manifest_of_the_design_is_accepted(kube: Rest, namespace: str, manifest: Manifest) -> None:
+    """The manifests that the design promises work as they stand, short of their namespace."""
+    _accept(kube, namespace, manifest)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(manifest, id=f"{path.name} {manifest['kind']} {manifest['metadata']['name']}-{i}")
+        for path in sorted((REPOSITORY / "examples").glob("*.yaml"))
+        for i, manifest in enumerate(documents(path))
+    ],
+)
+def test_example_is_accepted(kube: Rest, namespace: str, manifest: Manifest) -> None:
+    """Every manifest in examples/ is one that the API server takes."""
+    _accept(kube, namespace, manifest)
+
+
+def test_left_out_fields_get_their_defaults(kube: Rest, namespace: str) -> None:
+    """The API server fills in what the descriptions call the default."""
+    bare = changed(FEDERATION, {"spec.grants": GONE})
+
+    spec = _accept(kube, namespace, bare)["spec"]
+
+    assert spec["default"] is False
+    assert spec["defaults"] == {"tokenLifetime": "10m", "resyncPeriod": "10m"}
+    assert {name: spec["vault"][name] for name in ("mount", "kvVersion", "pathPrefix")} == {
+        "mount": "secret",
+        "kvVersion": 2,
+        "pathPrefix": "fedid",
+    }
+    assert spec["vault"]["auth"]["jwt"]["mount"] == "jwt"
+    assert _accept(kube, namespace, changed(BOT, {"spec.tokens": [{"name": "a"}]}))["spec"]["tokens"] == [
+        {"name": "a", "type": "jwt"}
+    ]
+    assert _accept(kube, namespace, USER)["spec"]["enabled"] is True
+
+
+def _accept(kube: Rest, namespace: str, manifest: Manifest) -> Manifest:
+    """Return what the API server would store."""
+    if manifest["kind"] != "Federation":
+        manifest = changed(manifest, {"metadata.namespace": namespace})
+    query = "?dryRun=All&fieldValidation=Strict"
+    answer = kube.answer("POST", collection(manifest, namespace) + query, manifest)
+    assert answer.status == 201 or (answer.status == 409 and manifest["kind"] == "Federation"), answer.text
+    stored: Manifest = answer.body
+    return stored
