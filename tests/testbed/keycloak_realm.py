@@ -1,0 +1,157 @@
+"""What a platform team sets up in Keycloak, once, before fedid can use it.
+
+A realm with the roles, groups and verifier of a federation, two attributes that
+only administrators see, and a client for the operator with the least rights.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tests.testbed.credentials import KEYCLOAK_ADMIN, Credentials
+from tests.testbed.rest import Rest
+
+REALM = "fl"
+REALM_ROLES = ("fl-client", "fl-member", "fl-admin")
+GROUPS = ("/sites/a", "/sites/b")
+
+SUPERLINK = "superlink"
+"""A server of the federation: bearer tokens are for it, and it introspects them."""
+
+OPERATOR = "fedid-operator"
+"""The client that the operator logs in with."""
+
+OPERATOR_ROLES = ("manage-clients", "manage-users", "view-realm")
+"""Roles of the client `realm-management` that the operator needs, and no more."""
+
+OWNER_ATTRIBUTES = ("fedid.owner", "fedid.object")
+"""Marks on users; Keycloak drops silently what a realm's user profile does not declare."""
+
+ADMIN_TOKEN_SECONDS = 45.0
+"""How long an administrator's token is used; Keycloak makes them for 60 s."""
+
+
+class KeycloakAdmin:
+    """Headers of Keycloak's administrator, with a token that is renewed in time."""
+
+    def __init__(self, url: str, password: str) -> None:
+        """Log in at the first use, not now."""
+        self._rest = Rest(url)
+        self._password = password
+        self._token = ""
+        self._stale_at = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Mapping[str, str]:
+        """Return the headers for one request."""
+        with self._lock:
+            if time.monotonic() >= self._stale_at:
+                requested = time.monotonic()
+                granted = self._rest.call(
+                    "POST",
+                    "/realms/master/protocol/openid-connect/token",
+                    form={
+                        "grant_type": "password",
+                        "client_id": "admin-cli",
+                        "username": KEYCLOAK_ADMIN,
+                        "password": self._password,
+                    },
+                )
+                self._token = granted["access_token"]
+                self._stale_at = requested + ADMIN_TOKEN_SECONDS
+            return {"Authorization": f"Bearer {self._token}"}
+
+
+def provision_keycloak(keycloak: Rest, credentials: Credentials) -> None:
+    """Bring Keycloak to what fedid needs; what is there already stays.
+
+    Args:
+        keycloak: As its administrator.
+        credentials: The secrets of the two clients.
+    """
+    if keycloak.answer("GET", f"/admin/realms/{REALM}").status == 404:
+        keycloak.call("POST", "/admin/realms", {"realm": REALM, "enabled": True})
+    admin = f"/admin/realms/{REALM}"
+    for role in REALM_ROLES:
+        keycloak.call("POST", f"{admin}/roles", {"name": role}, accept=(409,))
+    for path in GROUPS:
+        _ensure_group(keycloak, admin, path)
+    _ensure_owner_attributes(keycloak, admin)
+    _ensure_client(keycloak, admin, _superlink(credentials))
+    operator = _ensure_client(keycloak, admin, _operator(credentials))
+    _grant_operator_roles(keycloak, admin, operator)
+
+
+def _superlink(credentials: Credentials) -> dict[str, Any]:
+    return _confidential(SUPERLINK, credentials.superlink_client_secret)
+
+
+def _operator(credentials: Credentials) -> dict[str, Any]:
+    return _confidential(OPERATOR, credentials.operator_client_secret)
+
+
+def _confidential(client_id: str, secret: str) -> dict[str, Any]:
+    """Return a client that logs in as itself only: no browser, no password flow."""
+    return {
+        "clientId": client_id,
+        "secret": secret,
+        "enabled": True,
+        "publicClient": False,
+        "serviceAccountsEnabled": True,
+        "standardFlowEnabled": False,
+        "directAccessGrantsEnabled": False,
+    }
+
+
+def _ensure_client(keycloak: Rest, admin: str, client: dict[str, Any]) -> str:
+    """Create the client unless it is there, and return its internal id."""
+    keycloak.call("POST", f"{admin}/clients", client, accept=(409,))
+    found = keycloak.call("GET", f"{admin}/clients?clientId={client['clientId']}")
+    return str(found[0]["id"])
+
+
+def _grant_operator_roles(keycloak: Rest, admin: str, operator: str) -> None:
+    """Give the operator's service account its roles, and take any other of that client away."""
+    management = keycloak.call("GET", f"{admin}/clients?clientId=realm-management")[0]["id"]
+    account = keycloak.call("GET", f"{admin}/clients/{operator}/service-account-user")["id"]
+    mappings = f"{admin}/users/{account}/role-mappings/clients/{management}"
+    roles = keycloak.call("GET", f"{admin}/clients/{management}/roles")
+    granted = {role["name"] for role in keycloak.call("GET", mappings)}
+    missing = [role for role in roles if role["name"] in {*OPERATOR_ROLES} - granted]
+    surplus = [role for role in roles if role["name"] in granted - {*OPERATOR_ROLES}]
+    if missing:
+        keycloak.call("POST", mappings, missing)
+    if surplus:
+        keycloak.call("DELETE", mappings, surplus)
+
+
+def _ensure_group(keycloak: Rest, admin: str, path: str) -> None:
+    """Create a group and those above it."""
+    children = f"{admin}/groups"
+    reached = ""
+    for name in path.strip("/").split("/"):
+        reached += f"/{name}"
+        answer = keycloak.answer("GET", f"{admin}/group-by-path{reached}")
+        if answer.status == 404:
+            keycloak.call("POST", children, {"name": name})
+            answer = keycloak.answer("GET", f"{admin}/group-by-path{reached}")
+        children = f"{admin}/groups/{answer.body['id']}/children"
+
+
+def _ensure_owner_attributes(keycloak: Rest, admin: str) -> None:
+    """Declare the owner marks in the user profile: only administrators see and change them."""
+    profile = keycloak.call("GET", f"{admin}/users/profile")
+    declared = {attribute["name"] for attribute in profile["attributes"]}
+    missing = [name for name in OWNER_ATTRIBUTES if name not in declared]
+    if missing:
+        profile["attributes"] += [
+            {
+                "name": name,
+                "displayName": name,
+                "permissions": {"view": ["admin"], "edit": ["admin"]},
+                "multivalued": False,
+            }
+            for name in missing
+        ]
+        keycloak.call("PUT", f"{admin}/users/profile", profile)

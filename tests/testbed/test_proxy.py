@@ -1,0 +1,211 @@
+"""The proxy passes everything on, records it, and breaks exactly what it is told to break."""
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from tests.testbed.faults import CutAfter, CutBefore, Delay, Hang, Rule, Status, any_request, requests_to
+from tests.testbed.proxy import Proxy
+from tests.testbed.rest import Rest
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with what it was asked; `/watch` gives one line and then waits."""
+
+    protocol_version = "HTTP/1.1"
+    port: ClassVar[int]
+    release: ClassVar[threading.Event]
+    seen: ClassVar[list[str]]
+
+    def _answer(self) -> None:
+        self.seen.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.startswith("/watch"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b'8\r\n{"a":1}\n\r\n')
+            self.release.wait(20)
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        text = body or b"{}"
+        self.send_response(201 if body else 200)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("X-Agent", self.headers.get("User-Agent", ""))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - named by http.server
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def echo() -> Iterator[type[Echo]]:
+    """Run the server behind the proxy."""
+
+    class Here(Echo):
+        release = threading.Event()
+        seen: ClassVar[list[str]] = []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Here)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    Here.port = server.server_port
+    yield Here
+    Here.release.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def proxy(echo: type[Echo]) -> Iterator[Proxy]:
+    """Run the proxy in front of it."""
+    with Proxy(f"http://127.0.0.1:{echo.port}") as running:
+        yield running
+
+
+def test_requests_pass_unchanged_and_are_recorded(proxy: Proxy, echo: type[Echo]) -> None:
+    """Method, path with its encoding, query, headers and body reach the server as sent."""
+    rest = Rest(proxy.url)
+    answer = rest.answer("POST", "/a%2Fb?x=1", {"y": 2}, headers={"User-Agent": "probe/1"})
+    assert (answer.status, answer.body, answer.headers["x-agent"]) == (201, {"y": 2}, "probe/1")
+    assert echo.seen == ["POST /a%2Fb?x=1"]
+    (exchange,) = proxy.exchanges()
+    assert (exchange.method, exchange.query, exchange.status) == ("POST", "x=1", 201)
+    assert exchange.user_agent == "probe/1"
+    assert exchange.forwarded
+    proxy.clear()
+    assert proxy.exchanges() == ()
+
+
+def test_a_status_is_answered_without_the_server(proxy: Proxy, echo: type[Echo]) -> None:
+    """The fault hits what it names, as often as it says, and nothing else."""
+    rest = Rest(proxy.url)
+    rule = proxy.inject(Status(503, headers={"Retry-After": "1"}), requests_to("/x.*", "GET"), times=1)
+    assert rest.answer("GET", "/other").status == 200
+    broken = rest.answer("GET", "/xy")
+    assert (broken.status, broken.headers["retry-after"]) == (503, "1")
+    assert rest.answer("GET", "/xy").status == 200
+    assert rule.hits == 1
+    assert echo.seen == ["GET /other", "GET /xy"]
+    assert [e.forwarded for e in proxy.exchanges(requests_to("/xy"))] == [False, True]
+
+
+@pytest.mark.parametrize("fault", [CutBefore(), CutAfter()], ids=["before", "after"])
+def test_a_connection_cut_before_and_after_the_server(
+    proxy: Proxy, echo: type[Echo], fault: CutBefore | CutAfter
+) -> None:
+    """The client gets no answer either way; the server saw the request only in one."""
+    proxy.inject(fault, times=1)
+    with pytest.raises(OSError, match="closed connection"):
+        Rest(proxy.url).answer("POST", "/x", {"y": 2})
+    carried_out = isinstance(fault, CutAfter)
+    assert (echo.seen == ["POST /x"]) is carried_out
+    (exchange,) = proxy.exchanges()
+    assert exchange.status is None
+    assert exchange.forwarded is carried_out
+
+
+def test_a_delay_comes_before_the_server(proxy: Proxy) -> None:
+    """The answer comes, later."""
+    proxy.inject(Delay(0.3))
+    began = time.monotonic()
+    assert Rest(proxy.url).answer("GET", "/x").status == 200
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_hanging_request_goes_on_when_it_is_let(proxy: Proxy, echo: type[Echo]) -> None:
+    """Nothing happens until the rule is lifted; then the request is forwarded."""
+    rule = proxy.inject(Hang())
+    impatient = Rest(proxy.url, timeout_seconds=0.3)
+    with pytest.raises(TimeoutError):
+        impatient.answer("GET", "/lost")
+    timer = threading.Timer(0.3, rule.lift)
+    timer.start()
+    assert Rest(proxy.url).answer("GET", "/kept").status == 200
+    timer.join()
+    assert echo.seen == ["GET /kept"]
+
+
+def test_a_proxy_that_refuses_comes_back_on_its_port(proxy: Proxy) -> None:
+    """Down and up again looks like a server that was restarted."""
+    rest = Rest(proxy.url)
+    assert rest.answer("GET", "/x").status == 200
+    proxy.refuse()
+    with pytest.raises(OSError, match="refused"):
+        rest.answer("GET", "/x")
+    proxy.accept()
+    assert rest.answer("GET", "/x").status == 200
+
+
+def test_a_watch_is_passed_on_line_by_line(proxy: Proxy, echo: type[Echo]) -> None:
+    """The first line arrives while the answer still goes on."""
+    lines: list[bytes] = []
+    got_line = threading.Event()
+
+    def watch() -> None:
+        import http.client  # noqa: PLC0415 - only this test reads an answer piece by piece
+        import urllib.parse  # noqa: PLC0415 - likewise
+
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(proxy.url).netloc, timeout=20)
+        connection.request("GET", "/watch")
+        with connection.getresponse() as response:
+            lines.append(response.readline())
+            got_line.set()
+            lines.append(response.readline())
+        connection.close()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert got_line.wait(10)
+    assert lines == [b'{"a":1}\n']
+    assert proxy.exchanges()[0].status == 200
+    echo.release.set()
+    thread.join(10)
+    assert lines == [b'{"a":1}\n', b""]
+
+
+def test_a_server_that_is_away_is_a_cut_connection(echo: type[Echo]) -> None:
+    """The proxy invents no status of its own for a server that it cannot reach."""
+    with Proxy("http://127.0.0.1:1") as proxy:
+        with pytest.raises(OSError, match="closed connection"):
+            Rest(proxy.url).answer("GET", "/x")
+        (exchange,) = proxy.exchanges()
+        assert (exchange.status, exchange.forwarded) == (None, False)
+    assert echo.seen == []
+
+
+def test_the_newest_matching_rule_wins_and_heal_lifts_all(proxy: Proxy) -> None:
+    """Rules stack; healing leaves a plain proxy."""
+    rest = Rest(proxy.url)
+    proxy.inject(Status(500))
+    proxy.inject(Status(429), times=1)
+    assert [rest.answer("GET", "/x").status for _ in range(2)] == [429, 500]
+    proxy.heal()
+    assert rest.answer("GET", "/x").status == 200
+
+
+def test_a_predicate_means_the_whole_path() -> None:
+    """A pattern for a collection does not match the objects in it."""
+    meant = requests_to("/clients", "POST|PUT")
+    assert meant("PUT", "/clients")
+    assert not meant("PUT", "/clients/1")
+    assert not meant("GET", "/clients")
+
+
+def test_a_rule_counts_only_what_it_breaks() -> None:
+    """Once used up or lifted, a rule takes nothing."""
+    rule = Rule(Delay(1), any_request, times=1)
+    assert rule.takes("GET", "/")
+    assert not rule.takes("GET", "/")
+    assert rule.hits == 1
+    lifted = Rule(Delay(1), any_request, times=None)
+    lifted.lift()
+    assert not lifted.takes("GET", "/")
