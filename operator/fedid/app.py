@@ -51,12 +51,11 @@ class ConcreteBackends:
     def __init__(self, settings: Settings, on_call: Callable[[Call], None], on_recovery: Callable[[str], None]) -> None:
         """Make adapters for this process."""
         self._settings, self._on_call, self._on_recovery = settings, on_call, on_recovery
-        self._clock = SystemClock()
 
     def identity_provider(self, access: KeycloakAccess, credentials: ClientCredentials) -> IdentityProvider:
         """Return the adapter of a realm."""
         transport = self._transport("keycloak", access.url, access.ca_bundle)
-        return KeycloakRealm(transport, access.realm, access.issuer_url, credentials, clock=self._clock)
+        return KeycloakRealm(transport, access.realm, access.issuer_url, credentials)
 
     def secret_store(self, access: VaultAccess) -> SecretStore:
         """Return the adapter of a mount."""

@@ -6,13 +6,15 @@ import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.tenancy import unique
 from tests.e2e.waiting import eventually
+from tests.testbed.cluster import TENANT_LABEL
 from tests.testbed.operator_process import federation_manifest
 from tests.testbed.proxy import Proxy, proxy_for
 from tests.testbed.rest import Rest
@@ -145,6 +147,18 @@ def federation(stack: Stack, proxies: Proxies, name: str = "local", **changes: A
     return manifest
 
 
+def grant(**changes: Any) -> dict[str, Any]:
+    """Return the rule of the Federation `local`, with fields replaced."""
+    wide = {
+        "namespaces": {"selector": {"matchLabels": TENANT_LABEL}},
+        "realmRoles": ["fl-*"],
+        "groups": ["/sites/*"],
+        "audiences": ["superlink"],
+        "maxTokenLifetime": "1h",
+    }
+    return {**wide, **changes}
+
+
 def apply_federation(stack: Stack, manifest: Mapping[str, Any]) -> None:
     """Apply a Federation."""
     stack.kube(
@@ -153,6 +167,20 @@ def apply_federation(stack: Stack, manifest: Mapping[str, Any]) -> None:
         manifest,
         headers={"Content-Type": "application/apply-patch+yaml"},
     )
+
+
+@contextmanager
+def own_federation(stack: Stack, proxies: Proxies, stem: str, **changes: Any) -> Iterator[str]:
+    """Make a Federation of a test's own, never the default, and give its name; it goes after its identities."""
+    name = unique(stem)
+    apply_federation(stack, federation(stack, proxies, name, default=False, **changes))
+    path = f"/apis/fedid.io/v1alpha1/federations/{name}"
+    try:
+        federation_ready(stack, name)
+        yield name
+    finally:
+        stack.kube("DELETE", path, accept=(404,))
+        eventually(lambda: stack.api("kube").answer("GET", path).status == 404, f"Federation {name} gone")
 
 
 def federation_condition(stack: Stack, name: str, about: str = "Ready") -> dict[str, Any] | None:

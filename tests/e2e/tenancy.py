@@ -18,6 +18,7 @@ PLURALS = {
     "FederationUser": "federationusers",
     "PodIdentity": "podidentities",
 }
+MERGE = {"Content-Type": "application/merge-patch+json"}
 _count = itertools.count()
 
 Body = dict[str, Any]
@@ -74,12 +75,17 @@ class Tenant:
     _made: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
-    def create(cls, stack: Stack, *, labelled: bool = True) -> Tenant:
-        """Make a namespace."""
-        name = unique("tenant")
+    def create(cls, stack: Stack, *, labelled: bool = True, name: str = "") -> Tenant:
+        """Make a namespace, under a name of its own unless one is given."""
+        name = name or unique("tenant")
         labels = {"fedid.io/tenant": "true"} if labelled else {}
         stack.kube("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         return cls(stack, name)
+
+    def label(self, **labels: str | None) -> None:
+        """Set labels of the namespace below `fedid.io/`; None takes one off."""
+        patch = {"metadata": {"labels": {f"fedid.io/{name}": value for name, value in labels.items()}}}
+        self.stack.kube("PATCH", f"/api/v1/namespaces/{self.namespace}", patch, headers=MERGE)
 
     def path(self, kind: str, name: str = "") -> str:
         """Return the API path of an object, or of the collection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fedid.domain.conditions import rfc3339
@@ -20,12 +20,15 @@ __all__ = [
     "asks_of_bot",
     "client_differences",
     "client_entry",
+    "corrected",
     "desired_bot",
     "desired_client",
     "token_entry",
 ]
 
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
+_KEYCLOAKS_OWN = ("realm_client", "client.secret.", "backchannel.logout.")
+"""How the attributes begin that Keycloak sets by itself (26.7.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class DesiredBot:
     """One for all tokens, since Keycloak's is set on the client."""
     tokens: tuple[str, ...]
     issuer_url: str
+    lifetime_limit: timedelta | None = None
+    """The longest life that the grants allow a token; None: any."""
 
     @property
     def expectation(self) -> TokenExpectation:
@@ -61,9 +66,10 @@ class DesiredBot:
         """Digest of what a token is asked to say; a token minted under another one is replaced."""
         parts = [
             f"lifetime {int(self.lifetime.total_seconds())}",
-            *sorted(f"role {role}" for role in self.realm_roles),
-            *sorted(f"client {client} {role}" for client, roles in self.client_roles.items() for role in roles),
-            *sorted(f"audience {audience}" for audience in self.audiences),
+            # Quoted, so that no spelling of a name can look like two names.
+            *sorted(f"role {role!r}" for role in self.realm_roles),
+            *sorted(f"client {client!r} {role!r}" for client, roles in self.client_roles.items() for role in roles),
+            *sorted(f"audience {audience!r}" for audience in self.audiences),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -105,6 +111,7 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         lifetime=lifetime,
         tokens=tuple(token.name for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,
+        lifetime_limit=verdict.max_token_lifetime,
     )
 
 
@@ -132,6 +139,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "directAccessGrantsEnabled": False,
             "serviceAccountsEnabled": True,
             "consentRequired": False,
+            "authorizationServicesEnabled": False,
             # The service account holds exactly the declared roles, so a role scope would only say them twice.
             "fullScopeAllowed": True,
         },
@@ -175,9 +183,20 @@ def client_differences(desired: ClientRecord, observed: ClientRecord) -> tuple[s
     fields += [
         f"attributes[{name}]" for name, value in desired.attributes.items() if observed.attributes.get(name) != value
     ]
+    fields += [f"attributes[{name}]" for name in _surplus_attributes(desired, observed)]
+    fields += sorted(name for name, values in observed.uris.items() if values != desired.uris.get(name, ()))
     if _comparable(desired.mappers) != _comparable(observed.mappers):
         fields.append("protocolMappers")
     return tuple(fields)
+
+
+def corrected(desired: ClientRecord, observed: ClientRecord) -> ClientRecord:
+    """Return what to write over the observed client: what is desired, and nothing where somebody added something."""
+    return replace(
+        desired,
+        attributes={**dict.fromkeys(_surplus_attributes(desired, observed), ""), **desired.attributes},
+        uris={**dict.fromkeys(observed.uris, ()), **desired.uris},
+    )
 
 
 def client_entry(bot: DesiredBot, secret: Sensitive) -> dict[str, Sensitive]:
@@ -208,6 +227,11 @@ def renewal_due_at(issued_at: datetime, expires_at: datetime, uid: str) -> datet
     life = expires_at - issued_at
     spread = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") / 2**32
     return issued_at + life * (2 / 3) - life * 0.1 * spread
+
+
+def _surplus_attributes(desired: ClientRecord, observed: ClientRecord) -> list[str]:
+    added = sorted(observed.attributes.keys() - desired.attributes.keys())
+    return [name for name in added if not name.startswith(_KEYCLOAKS_OWN)]
 
 
 def _comparable(mappers: tuple[ProtocolMapper, ...]) -> frozenset[tuple[str, str, frozenset[tuple[str, str]]]]:

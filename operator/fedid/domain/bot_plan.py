@@ -174,7 +174,8 @@ def _client_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, 
         keep = _stored_secret(observed) is not None and not observed.recorded.withdrawn
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
-    replace = _changed_behind_our_back(observed) or not observed.client.secret
+    # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.
+    replace = _changed_behind_our_back(observed) or not observed.client.secret or observed.recorded.withdrawn
     return (UpdateClient(fields, replace),) if fields or replace else ()
 
 
@@ -218,9 +219,11 @@ def _why_due(  # noqa: PLR0913 - one decision over everything that is known of a
     if stored is None or not stored.data:
         return "it is not in Vault"
     if claims is None:
-        return "what lies in Vault is no token of this realm"
+        return "what lies in Vault is no token of this client"
     if remade:
         return "the client was made anew"
+    if observed.recorded.withdrawn:
+        return "a withdrawal was begun and called off"
     if faults := token_faults(claims, desired.expectation):
         return "; ".join(faults)
     if dict(stored.data) != token_entry(MintedToken(stored.data["token"], claims)):

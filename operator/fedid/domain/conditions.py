@@ -13,10 +13,11 @@ from typing import Any
 
 from fedid.errors import Error
 
-__all__ = ["Condition", "ConditionType", "Reason", "condition_of", "merged_conditions", "reason_of", "rfc3339"]
+__all__ = ["Condition", "ConditionType", "Reason", "condition_of", "is_told", "merged_conditions", "reason_of", "rfc3339"]
 
 _LONGEST_MESSAGE = 4096
 """Characters; the API server takes 32,768, a reader far fewer."""
+_STATUS = {True: "True", False: "False", None: "Unknown"}
 
 
 class ConditionType(StrEnum):
@@ -100,6 +101,15 @@ def condition_of(conditions: Iterable[Mapping[str, Any]], wanted: ConditionType)
     return next((c for c in conditions if c.get("type") == wanted), None)
 
 
+def is_told(observed: Mapping[str, Any] | None, condition: Condition) -> bool:
+    """Tell whether the observed condition says the same."""
+    return observed is not None and (observed["status"], observed["reason"], observed["message"]) == (
+        _STATUS[condition.status],
+        condition.reason,
+        condition.message[:_LONGEST_MESSAGE],
+    )
+
+
 def merged_conditions(
     observed: Iterable[Mapping[str, Any]], told: Iterable[Condition], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
@@ -114,7 +124,7 @@ def merged_conditions(
     before = {c["type"]: c for c in observed}
     result = []
     for condition in told:
-        status = {True: "True", False: "False", None: "Unknown"}[condition.status]
+        status = _STATUS[condition.status]
         old = before.get(condition.type)
         kept = old is not None and old.get("status") == status
         result.append(

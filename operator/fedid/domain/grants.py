@@ -10,9 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 from fedid.domain.durations import duration, duration_text
+from fedid.domain.fields import (
+    Body,
+    items,
+    section,
+    section_or_empty,
+    text,
+    text_by_name,
+    text_or_none,
+    texts,
+    texts_by_name,
+)
 
 __all__ = ["Ask", "AskKind", "Grant", "Verdict", "judge", "parse_grants"]
 
@@ -130,13 +140,13 @@ class Verdict:
         return self.namespace_matched and not self.denied
 
 
-def parse_grants(spec: Mapping[str, Any]) -> tuple[Grant, ...]:
+def parse_grants(spec: Body) -> tuple[Grant, ...]:
     """Return the rules of a Federation spec.
 
     Raises:
-        InvalidSpecError: A duration means nothing.
+        InvalidSpecError: A field is missing or means nothing; the message names it.
     """
-    return tuple(_parse_grant(i, raw) for i, raw in enumerate(spec.get("grants") or ()))
+    return tuple(_parse_grant(path, raw, index) for index, (path, raw) in enumerate(items(spec, "spec.grants")))
 
 
 def judge(
@@ -182,25 +192,27 @@ def _message(
     return f"Covered by {', '.join(f'grants[{rule.index}]' for rule in matching)} of Federation {federation}."
 
 
-def _parse_grant(index: int, raw: Mapping[str, Any]) -> Grant:
-    namespaces = raw.get("namespaces") or {}
-    selector = namespaces.get("selector")
-    lifetime = raw.get("maxTokenLifetime")
+def _parse_grant(path: str, raw: Body, index: int) -> Grant:
+    namespaces = section_or_empty(raw, f"{path}.namespaces")
+    chosen = namespaces.get("selector") is not None
+    lifetime = text_or_none(raw, f"{path}.maxTokenLifetime")
     return Grant(
         index=index,
-        names=frozenset(namespaces.get("names") or ()),
-        selector=_parse_selector(selector) if selector is not None else None,
-        patterns={kind: tuple(raw.get(kind) or ()) for kind in _LISTED},
-        client_roles={client: tuple(roles) for client, roles in (raw.get("clientRoles") or {}).items()},
-        max_token_lifetime=duration(lifetime, f"spec.grants[{index}].maxTokenLifetime") if lifetime else None,
+        names=frozenset(texts(namespaces, f"{path}.namespaces.names")),
+        selector=_parse_selector(section(namespaces, f"{path}.namespaces.selector"), path) if chosen else None,
+        patterns={kind: texts(raw, f"{path}.{kind}") for kind in _LISTED},
+        client_roles=texts_by_name(raw, f"{path}.clientRoles"),
+        max_token_lifetime=duration(lifetime, f"{path}.maxTokenLifetime") if lifetime is not None else None,
     )
 
 
-def _parse_selector(raw: Mapping[str, Any]) -> LabelSelector:
+def _parse_selector(raw: Body, rule: str) -> LabelSelector:
+    path = f"{rule}.namespaces.selector"
     return LabelSelector(
-        match_labels=dict(raw.get("matchLabels") or {}),
+        match_labels=text_by_name(raw, f"{path}.matchLabels"),
         match_expressions=tuple(
-            (e["key"], e["operator"], tuple(e.get("values") or ())) for e in raw.get("matchExpressions") or ()
+            (text(one, f"{where}.key"), text(one, f"{where}.operator"), texts(one, f"{where}.values"))
+            for where, one in items(raw, f"{path}.matchExpressions")
         ),
     )
 

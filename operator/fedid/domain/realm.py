@@ -45,8 +45,10 @@ class ClientRecord:
     flags: Mapping[str, bool]
     """Boolean fields of the representation by Keycloak's names, e.g. `serviceAccountsEnabled`."""
     attributes: Mapping[str, str]
-    """Client attributes without the two owner attributes."""
+    """Client attributes without the two owner attributes; on write an empty one is taken off."""
     mappers: tuple[ProtocolMapper, ...]
+    uris: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses of the client by Keycloak's names, e.g. `redirectUris`; on write an empty one is taken off."""
     authenticator: str = "client-secret"
     """Keycloak's `clientAuthenticatorType`."""
     not_before: int = 0

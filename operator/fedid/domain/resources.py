@@ -6,17 +6,30 @@ schema gets a condition and never a crash.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 from fedid.domain.durations import duration
+from fedid.domain.fields import (
+    Body,
+    flag,
+    items,
+    section,
+    section_or_empty,
+    text,
+    text_by_name,
+    text_or_none,
+    texts,
+    texts_by_name,
+)
 from fedid.domain.naming import ObjectKey, default_client_id
 from fedid.errors import InvalidSpecError
 
 __all__ = [
     "FINALIZER",
+    "Body",
     "BotClient",
     "Federation",
     "FederationUser",
@@ -43,8 +56,8 @@ PLURALS = {
     FEDERATION_USER: "federationusers",
     POD_IDENTITY: "podidentities",
 }
-
-Body = Mapping[str, Any]
+_TEN_MINUTES = timedelta(minutes=10)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,39 +187,15 @@ def parse_federation(body: Body) -> Federation:
     Raises:
         InvalidSpecError: A field is missing or means nothing; the message names it.
     """
-    spec = _spec(body)
-    keycloak, vault = _section(spec, "keycloak"), _section(spec, "vault")
-    credentials = (keycloak.get("auth") or {}).get("clientCredentials")
-    jwt = (vault.get("auth") or {}).get("jwt")
-    if credentials is None:
-        message = "spec.keycloak.auth needs clientCredentials: {secretName: <Secret in the operator's namespace>}"
-        raise InvalidSpecError(message)
-    if jwt is None:
-        message = "spec.vault.auth needs jwt: {mount: <auth mount>, role: <role bound to the operator>}"
-        raise InvalidSpecError(message)
-    url, realm = _text(keycloak, "keycloak", "url").rstrip("/"), _text(keycloak, "keycloak", "realm")
-    defaults = spec.get("defaults") or {}
+    spec = section(body, "spec")
+    defaults = section_or_empty(spec, "spec.defaults")
     return Federation(
         meta=meta_of(body),
-        default=bool(spec.get("default", False)),
-        keycloak=KeycloakAccess(
-            url=url,
-            realm=realm,
-            issuer_url=keycloak.get("issuerUrl") or f"{url}/realms/{realm}",
-            ca_bundle=keycloak.get("caBundle"),
-            secret_name=_text(credentials, "keycloak.auth.clientCredentials", "secretName"),
-        ),
-        vault=VaultAccess(
-            url=_text(vault, "vault", "url").rstrip("/"),
-            mount=vault.get("mount") or "secret",
-            kv_version=int(vault.get("kvVersion") or 2),
-            path_prefix=vault.get("pathPrefix") or "fedid",
-            ca_bundle=vault.get("caBundle"),
-            jwt_mount=jwt.get("mount") or "jwt",
-            jwt_role=_text(jwt, "vault.auth.jwt", "role"),
-        ),
-        token_lifetime=duration(defaults.get("tokenLifetime") or "10m", "spec.defaults.tokenLifetime"),
-        resync_period=duration(defaults.get("resyncPeriod") or "10m", "spec.defaults.resyncPeriod"),
+        default=flag(spec, "spec.default", default=False),
+        keycloak=_keycloak_access(section(spec, "spec.keycloak")),
+        vault=_vault_access(section(spec, "spec.vault")),
+        token_lifetime=_duration(defaults, "spec.defaults.tokenLifetime", _TEN_MINUTES),
+        resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
     )
 
 
@@ -214,26 +203,23 @@ def parse_bot_client(body: Body) -> BotClient:
     """Return the BotClient.
 
     Raises:
-        InvalidSpecError: A field means nothing; the message names it.
+        InvalidSpecError: A field is missing or means nothing; the message names it.
     """
-    spec, meta = _spec(body), meta_of(body)
+    spec, meta = section(body, "spec"), meta_of(body)
     default_id = default_client_id(meta.key.namespace, meta.key.name)
-    client_id = spec.get("clientId") or default_id
+    client_id = text_or_none(spec, "spec.clientId") or default_id
     return BotClient(
         meta=meta,
         federation=_federation_name(spec),
         client_id=client_id,
         default_named=client_id == default_id,
-        description=spec.get("description") or "",
-        realm_roles=_names(spec, "realmRoles"),
-        client_roles={c: frozenset(roles) for c, roles in (spec.get("clientRoles") or {}).items() if roles},
-        audiences=_names(spec, "audiences"),
+        description=text_or_none(spec, "spec.description") or "",
+        realm_roles=frozenset(texts(spec, "spec.realmRoles")),
+        client_roles={c: frozenset(roles) for c, roles in texts_by_name(spec, "spec.clientRoles").items() if roles},
+        audiences=frozenset(texts(spec, "spec.audiences")),
         tokens=tuple(
-            TokenSpec(
-                name=token["name"],
-                lifetime=duration(token["lifetime"], f"spec.tokens[{i}].lifetime") if token.get("lifetime") else None,
-            )
-            for i, token in enumerate(spec.get("tokens") or ())
+            TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
+            for path, token in items(spec, "spec.tokens")
         ),
     )
 
@@ -242,19 +228,19 @@ def parse_federation_user(body: Body) -> FederationUser:
     """Return the FederationUser.
 
     Raises:
-        InvalidSpecError: A field is missing; the message names it.
+        InvalidSpecError: A field is missing or means nothing; the message names it.
     """
-    spec = _spec(body)
+    spec = section(body, "spec")
     return FederationUser(
         meta=meta_of(body),
         federation=_federation_name(spec),
-        username=_text(spec, "", "username"),
-        email=spec.get("email") or None,
-        first_name=spec.get("firstName") or None,
-        last_name=spec.get("lastName") or None,
-        enabled=bool(spec.get("enabled", True)),
-        groups=_names(spec, "groups"),
-        realm_roles=_names(spec, "realmRoles"),
+        username=text(spec, "spec.username"),
+        email=text_or_none(spec, "spec.email"),
+        first_name=text_or_none(spec, "spec.firstName"),
+        last_name=text_or_none(spec, "spec.lastName"),
+        enabled=flag(spec, "spec.enabled", default=True),
+        groups=frozenset(texts(spec, "spec.groups")),
+        realm_roles=frozenset(texts(spec, "spec.realmRoles")),
     )
 
 
@@ -262,45 +248,62 @@ def parse_pod_identity(body: Body) -> PodIdentity:
     """Return the PodIdentity.
 
     Raises:
-        InvalidSpecError: A field is missing; the message names it.
+        InvalidSpecError: A field is missing or means nothing; the message names it.
     """
-    spec, meta = _spec(body), meta_of(body)
-    generic = _section(spec, "platform").get("generic")
-    if generic is None:
+    spec, meta = section(body, "spec"), meta_of(body)
+    platform = section(spec, "spec.platform")
+    if platform.get("generic") is None:
         message = "spec.platform needs generic: {files: {<key>: <template>}}"
         raise InvalidSpecError(message)
+    generic = section(platform, "spec.platform.generic")
     return PodIdentity(
         meta=meta,
-        bot_name=_text(_section(spec, "botClientRef"), "botClientRef", "name"),
-        secret_name=spec.get("secretName") or meta.key.name,
-        files=dict(generic.get("files") or {}),
+        bot_name=text(section(spec, "spec.botClientRef"), "spec.botClientRef.name"),
+        secret_name=text_or_none(spec, "spec.secretName") or meta.key.name,
+        files=text_by_name(generic, "spec.platform.generic.files"),
     )
 
 
-def _spec(body: Body) -> Body:
-    return _section(body, "spec")
-
-
-def _section(parent: Body, name: str) -> Body:
-    section = parent.get(name)
-    if not isinstance(section, Mapping):
-        message = f"spec.{name} is missing" if name != "spec" else "spec is missing"
+def _keycloak_access(keycloak: Body) -> KeycloakAccess:
+    auth = section_or_empty(keycloak, "spec.keycloak.auth")
+    if auth.get("clientCredentials") is None:
+        message = "spec.keycloak.auth needs clientCredentials: {secretName: <Secret in the operator's namespace>}"
         raise InvalidSpecError(message)
-    return section
+    credentials = section(auth, "spec.keycloak.auth.clientCredentials")
+    url, realm = text(keycloak, "spec.keycloak.url").rstrip("/"), text(keycloak, "spec.keycloak.realm")
+    return KeycloakAccess(
+        url=url,
+        realm=realm,
+        issuer_url=text_or_none(keycloak, "spec.keycloak.issuerUrl") or f"{url}/realms/{realm}",
+        ca_bundle=text_or_none(keycloak, "spec.keycloak.caBundle"),
+        secret_name=text(credentials, "spec.keycloak.auth.clientCredentials.secretName"),
+    )
 
 
-def _text(parent: Body, path: str, name: str) -> str:
-    value = parent.get(name)
-    if not isinstance(value, str) or not value:
-        message = f"spec.{path + '.' if path else ''}{name} is missing"
+def _vault_access(vault: Body) -> VaultAccess:
+    auth = section_or_empty(vault, "spec.vault.auth")
+    if auth.get("jwt") is None:
+        message = "spec.vault.auth needs jwt: {mount: <auth mount>, role: <role bound to the operator>}"
         raise InvalidSpecError(message)
-    return value
+    jwt, kv_version = section(auth, "spec.vault.auth.jwt"), vault.get("kvVersion")
+    if kv_version is not None and (isinstance(kv_version, bool) or kv_version not in (1, 2)):
+        message = f"spec.vault.kvVersion is {kv_version!r}; set 1 or 2"
+        raise InvalidSpecError(message)
+    return VaultAccess(
+        url=text(vault, "spec.vault.url").rstrip("/"),
+        mount=text_or_none(vault, "spec.vault.mount") or "secret",
+        kv_version=int(kv_version or 2),
+        path_prefix=text_or_none(vault, "spec.vault.pathPrefix") or "fedid",
+        ca_bundle=text_or_none(vault, "spec.vault.caBundle"),
+        jwt_mount=text_or_none(jwt, "spec.vault.auth.jwt.mount") or "jwt",
+        jwt_role=text(jwt, "spec.vault.auth.jwt.role"),
+    )
 
 
-def _names(spec: Body, field: str) -> frozenset[str]:
-    value: Sequence[str] = spec.get(field) or ()
-    return frozenset(value)
+def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:
+    written = text_or_none(parent, path)
+    return duration(written, path) if written is not None else default
 
 
 def _federation_name(spec: Body) -> str | None:
-    return (spec.get("federationRef") or {}).get("name") or None
+    return text_or_none(section_or_empty(spec, "spec.federationRef"), "spec.federationRef.name")

@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 from fedid.domain.sensitive import Sensitive
 
-__all__ = ["ClientCredentials", "MintedToken", "TokenClaims", "TokenExpectation", "token_faults", "wider_than"]
+__all__ = [
+    "ClientCredentials",
+    "MintedToken",
+    "TokenClaims",
+    "TokenExpectation",
+    "outlives",
+    "token_faults",
+    "wider_than",
+]
+
+_ROUNDING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +84,16 @@ def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, 
         if missing := sorted(roles - claims.client_roles.get(client_id, frozenset())):
             faults.append(f"role {', '.join(missing)} of client {client_id} is missing")
     lifetime = claims.expires_at - claims.issued_at
-    if lifetime > expected.lifetime + timedelta(seconds=5):
+    if lifetime > expected.lifetime + _ROUNDING:
         faults.append(f"it lives {lifetime}, longer than the {expected.lifetime} asked for")
     if lifetime < expected.lifetime / 2:
         faults.append(f"it lives {lifetime}, not {expected.lifetime}: the realm's SSO Session Max caps it")
     return tuple(faults)
+
+
+def outlives(claims: TokenClaims, limit: timedelta | None) -> bool:
+    """Tell whether a token was given a longer life than the limit (None: there is none) lets it have."""
+    return limit is not None and claims.expires_at - claims.issued_at > limit + _ROUNDING
 
 
 def wider_than(old: TokenClaims, new: TokenClaims) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from fedid.domain.bot import DesiredBot, client_entry, desired_client, token_entry
+from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
     AddRoles,
     BotStep,
@@ -24,7 +24,7 @@ from fedid.domain.realm import Role
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, token_faults, wider_than
+from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, outlives, token_faults, wider_than
 from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_paths import SECRET_RETENTION, BotPaths, token_retention
 from fedid.reconcile.world import Backends, World
@@ -89,7 +89,7 @@ class BotApplication:
                 if not await self._create_client(step, facts, observed):
                     return False
             case UpdateClient():
-                await self._update_client(step, facts)
+                await self._update_client(step, facts, observed)
             case AddRoles(roles):
                 await self._provider.add_roles(await self._subject(facts), roles)
                 self._audit("AddRoles", roles=_names(roles))
@@ -143,9 +143,10 @@ class BotApplication:
             self._audit("CreateClient", client_id=self._desired.client_id)
         return created
 
-    async def _update_client(self, step: UpdateClient, facts: BotFacts) -> None:
+    async def _update_client(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None
-        await self._provider.update_client(desired_client(self._desired, secret=fresh))
+        client = desired_client(self._desired, secret=fresh)
+        await self._provider.update_client(corrected(client, observed.client) if observed.client else client)
         if fresh is not None:
             facts.secret = fresh
         self._audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
@@ -184,7 +185,7 @@ class BotApplication:
         old = observed.claims.get(step.name)
         if old is None or facts.secret is None or old.expires_at <= self._provider.server_now():
             return
-        if wider_than(old, minted.claims):
+        if wider_than(old, minted.claims) or outlives(old, self._desired.lifetime_limit):
             # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
             credentials = ClientCredentials(self._desired.client_id, facts.secret)
             await self._provider.revoke(observed.stored_tokens[step.name].data["token"], credentials)

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedid.domain.conditions import Reason
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, is_told
 from fedid.domain.grants import Ask, Verdict, judge
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
 from fedid.errors import NotReadyError, StaleObjectError
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["backends_of", "federation_name", "judged", "pinned_federation", "with_finalizer", "without_finalizer"]
+__all__ = [
+    "backends_of",
+    "federation_name",
+    "granted_condition",
+    "judged",
+    "judged_as_before",
+    "pinned_federation",
+    "with_finalizer",
+    "without_finalizer",
+]
 
 
 def federation_name(world: World, named: str | None, status: Mapping[str, Any]) -> str:
@@ -69,6 +78,18 @@ def judged(world: World, backends: Backends, asks: Iterable[Ask], namespace: str
         namespace=namespace,
         labels=world.directory.namespace_labels(namespace),
     )
+
+
+def granted_condition(verdict: Verdict) -> Condition:
+    """Return the condition that tells what the grants say."""
+    reason = Reason.GRANTED if verdict.granted else Reason.NOT_GRANTED
+    return Condition(ConditionType.GRANTED, verdict.granted, reason, verdict.message)
+
+
+def judged_as_before(body: Body, verdict: Verdict) -> bool:
+    """Tell whether the status was written under this very verdict: what differs now, no grant has changed."""
+    told = condition_of((body.get("status") or {}).get("conditions") or (), ConditionType.GRANTED)
+    return is_told(told, granted_condition(verdict))
 
 
 async def with_finalizer(world: World, body: Body) -> Body:

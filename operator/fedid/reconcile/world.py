@@ -37,8 +37,10 @@ class Backends:
     """Of everything that the adapters were built from; another one means new adapters."""
     keycloak_ready: bool = False
     vault_ready: bool = False
-    message: str = "has not been looked at yet"
-    """Why it is not ready."""
+    keycloak_refusal: str = ""
+    """Why nothing new may be begun in Keycloak, until a person mends something; empty if it is only away."""
+    vault_refusal: str = ""
+    """Likewise in Vault."""
 
 
 class Freshness:
@@ -83,6 +85,8 @@ class World:
     """Logs one privileged side effect as fields; credentials never among them."""
     backends: dict[str, Backends] = field(default_factory=dict)
     """By Federation name; absent until the Federation was first looked at in this process."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Federation name to why there are no adapters for it: its spec or its access Secret is wrong."""
     freshness: Freshness = field(default_factory=Freshness)
     last_deletions: dict[str, datetime] = field(default_factory=dict)
     """Client id to the last second (Keycloak's clock) in which a token of its deleted client may have been issued."""

@@ -1,0 +1,55 @@
+# Everything here works on a fresh clone of a fresh machine, with nothing before it.
+# TESTBED=name runs a second stack beside the first; FEDID_CACHE is where built servers are kept (default ~/.cache/fedid).
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test up down status bench lint format lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("fedid needs Python 3.11 or newer (Debian: python3.11, python3.11-venv)" if sys.version_info < (3, 11) else 0)'
+	@echo "installing the locked Python packages into $(VENV), usually half a minute ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+demo: $(STAMP) ## Show the whole story on a stack of its own, then remove it
+	@$(RUN) -m tests.demo
+
+up: $(STAMP) ## Bring the stack up and leave it running; then: source .testbed/env
+	@$(RUN) -m tests.testbed up
+
+down: $(STAMP) ## Stop the stack and remove what it kept
+	@$(RUN) -m tests.testbed down
+
+status: $(STAMP) ## Say what of the stack is running
+	@$(RUN) -m tests.testbed status
+
+test: $(STAMP) lint ## Everything, real servers included
+	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+bench: $(STAMP) ## Measure against a floor in the same run
+	@$(RUN) -m tests.bench
+
+lint: $(STAMP) ## Style, types and import contracts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@MYPYPATH=operator $(VENV)/bin/mypy -p fedid
+	@PYTHONPATH=operator $(VENV)/bin/lint-imports --no-cache >/dev/null || PYTHONPATH=operator $(VENV)/bin/lint-imports --no-cache
+
+format: $(STAMP) ## Format, and mend what can be mended by itself
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+lock: ## Lock the dependencies anew, with hashes (needs uv)
+	$(LOCK) --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+clean: down ## Also remove the environment; the cache of built servers stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""`make demo`: the whole story on real servers, printed so that it can be read."""

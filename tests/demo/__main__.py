@@ -1,0 +1,188 @@
+"""The story of one bot: asked for, made, mounted, renewed, put back, deleted, refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.demo.narrator import Narrator, StoryError
+from tests.e2e.authority import Authority, claims_of
+from tests.testbed.bringup import down, up
+from tests.testbed.errors import CancelledError, StackError
+from tests.testbed.progress import Progress
+from tests.testbed.stack import Stack
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMESPACE, BOT, CLIENT_ID = "site-a", "trainer", "site-a.trainer"
+VAULT = f"fedid/{NAMESPACE}/bots/{BOT}"
+
+
+def main() -> int:
+    """Tell the story on a stack of its own and remove it; return the exit code."""
+    name = os.environ.get("TESTBED") or "demo"
+    progress = Progress()
+    try:
+        stack = up(name, operator=True, progress=progress)
+        tell(stack)
+    except (StackError, StoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, CancelledError):
+        print("\nstopped; removing the stack", file=sys.stderr)
+        return 130
+    finally:
+        down(name, progress=progress)
+    return 0
+
+
+def tell(stack: Stack) -> None:
+    """Tell the story.
+
+    Raises:
+        StoryError: It does not go as told.
+    """
+    narrator = Narrator(f"{stack.paths.root / 'bin'}:{os.environ['PATH']}", str(stack.paths.kubeconfig))
+    authority = Authority(stack)
+    _ground(narrator)
+    _ask(narrator)
+    _made(narrator, stack, authority)
+    _refused_manifests(narrator)
+    _renewed(narrator, stack, authority)
+    _put_back(narrator, stack, authority)
+    _deleted(narrator, stack, authority)
+    print("\nThat was it. `make up` leaves the same stack running for you.")
+
+
+def _ground(narrator: Narrator) -> None:
+    narrator.chapter("A platform team runs Keycloak and Vault, and says who may ask for what")
+    narrator.kubectl("get", "federations")
+    narrator.kubectl("get", "federation", "local", "-o", "jsonpath={.spec.grants}")
+    narrator.say("Only namespaces with the tenant label may ask, only for fl-* roles, /sites/* groups, one audience.")
+
+
+def _ask(narrator: Narrator) -> None:
+    narrator.chapter("A tenant asks for a bot, a person and what a pod mounts")
+    narrator.kubectl("apply", "-f", str(EXAMPLES / "quickstart.yaml"))
+    for kind, name in (("botclient", BOT), ("federationuser", "ana"), ("podidentity", BOT)):
+        narrator.kubectl(
+            "wait", "--for=condition=Ready", "--timeout=60s", "-n", NAMESPACE, f"{kind}/{name}", quiet=True
+        )
+    narrator.kubectl("get", "fedid", "-n", NAMESPACE)
+
+
+def _made(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+    narrator.chapter("What was made where")
+    client = authority.client(CLIENT_ID) or {}
+    token = _mounted(stack, "token")
+    claims = claims_of(token)
+    narrator.fact("Keycloak client", f"{CLIENT_ID}, owner mark {client['attributes']['fedid.owner']}")
+    narrator.fact("  roles of its service account", ", ".join(sorted(authority.service_account_roles(client["id"]))))
+    for path in ("client", "tokens/default"):
+        narrator.fact(f"Vault secret/{VAULT}/{path}", ", ".join(sorted(authority.vault(f"{VAULT}/{path}") or {})))
+    narrator.fact("Secret site-a/trainer", ", ".join(sorted(_secret(stack))))
+    narrator.fact(
+        "  its token says", f"azp={claims['azp']}, aud={claims['aud']}, lives {claims['exp'] - claims['iat']} s"
+    )
+    answer = authority.introspect(token)
+    narrator.fact("the verifier `superlink` asks", f"introspection: active={answer['active']}, sub={answer['sub']}")
+    account = authority.user("ana") or {}
+    narrator.fact("Keycloak user", f"ana <{account['email']}>, groups {', '.join(authority.groups(account['id']))}")
+    _require(answer["active"] is True, "the published token is accepted")
+
+
+def _refused_manifests(narrator: Narrator) -> None:
+    narrator.chapter("What nobody granted is not made")
+    greedy = json.dumps(
+        {
+            "apiVersion": "fedid.io/v1alpha1",
+            "kind": "BotClient",
+            "metadata": {"name": "greedy", "namespace": NAMESPACE},
+            "spec": {"realmRoles": ["offline_access"], "tokens": [{"name": "default"}]},
+        }
+    )
+    path = Path(narrator.kubeconfig).with_name("greedy.json")
+    path.write_text(greedy)
+    narrator.kubectl("apply", "-f", str(path), quiet=True)
+    narrator.wait(
+        lambda: "NotGranted" in narrator.kubectl("get", "bot", "greedy", "-n", NAMESPACE, quiet=True), "NotGranted"
+    )
+    narrator.kubectl("get", "bot", "greedy", "-n", NAMESPACE, "-o", "jsonpath={.status.conditions[0].message}")
+    narrator.kubectl("delete", "bot", "greedy", "-n", NAMESPACE, quiet=True)
+
+
+def _renewed(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+    narrator.chapter("Tokens are renewed before they expire; nobody notices")
+    patch = json.dumps({"spec": {"tokens": [{"name": "default", "lifetime": "20s"}]}})
+    narrator.kubectl("patch", "bot", BOT, "-n", NAMESPACE, "--type=merge", "-p", patch)
+    seen = [claims_of(_mounted(stack, "token"))]
+    while len(seen) < 3:
+        token = narrator.wait(lambda: _another(stack, seen[-1]["jti"]), "a renewed token")
+        _require(authority.introspect(token)["active"] is True, "every mounted token is accepted")
+        seen.append(claims_of(token))
+        left = seen[-2]["exp"] - seen[-1]["iat"]
+        narrator.fact("renewed, proven, in Vault, mounted", f"{seen[-1]['jti']}; the former one lived {left} s more")
+    patch = json.dumps({"spec": {"tokens": [{"name": "default", "lifetime": "10m"}]}})
+    narrator.kubectl("patch", "bot", BOT, "-n", NAMESPACE, "--type=merge", "-p", patch, quiet=True)
+    narrator.wait(lambda: _another(stack, seen[-1]["jti"]), "a token of ten minutes")
+
+
+def _put_back(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+    narrator.chapter("What a hand changes is put back")
+    narrator.kubectl("delete", "secret", BOT, "-n", NAMESPACE)
+    narrator.wait(lambda: _secret(stack).get("token"), "the Secret is there again")
+    narrator.fact("Secret site-a/trainer", "there again")
+    client = authority.client(CLIENT_ID) or {}
+    stack.keycloak("DELETE", f"/admin/realms/fl/clients/{client['id']}")
+    narrator.say("Somebody deletes the client in Keycloak's console; the next look finds it (here: asked for by hand).")
+    narrator.kubectl("annotate", "bot", BOT, "-n", NAMESPACE, "look=again", quiet=True)
+    narrator.wait(lambda: authority.client(CLIENT_ID), "the client is there again")
+    narrator.wait(lambda: authority.introspect(_mounted(stack, "token"))["active"], "a living token is mounted")
+    narrator.fact("Keycloak client", "there again, with a living token mounted")
+
+
+def _deleted(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+    narrator.chapter("The bot is deleted, and the proof is told")
+    token = _mounted(stack, "token")
+    secret = _secret(stack)["client.env"].split("CLIENT_SECRET=")[1].splitlines()[0]
+    narrator.fact("before: the pod's token", f"introspection active={authority.introspect(token)['active']}")
+    narrator.kubectl("delete", "bot", BOT, "-n", NAMESPACE)
+    active = authority.introspect(token)["active"]
+    refusal = authority.request_token(CLIENT_ID, secret)
+    narrator.fact("after: the very same token", f"introspection active={active}, {authority.admin_api_status(token)}")
+    narrator.fact("after: the bot secret", f"{refusal.status} {refusal.body['error']}")
+    narrator.fact("after: Vault", "404" if authority.vault_metadata(f"{VAULT}/client") is None else "still there")
+    narrator.fact("after: the mounted files", {k: v or "(empty)" for k, v in _secret(stack).items()})
+    _require(not active and refusal.status == 401, "the credentials are refused")
+    selector = "reason=RevocationProven"
+    narrator.kubectl(
+        "get", "events", "-n", NAMESPACE, "--field-selector", selector, "-o", "custom-columns=PROOF:.message"
+    )
+
+
+def _secret(stack: Stack) -> dict[str, str]:
+    answer = stack.api("kube").answer("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/{BOT}")
+    data: dict[str, Any] = (answer.body.get("data") or {}) if answer.status == 200 else {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def _mounted(stack: Stack, key: str) -> str:
+    return _secret(stack)[key]
+
+
+def _another(stack: Stack, token_id: str) -> str | None:
+    token = _secret(stack).get("token")
+    return token if token and claims_of(token)["jti"] != token_id else None
+
+
+def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - a truth, not a switch
+    if not holds:
+        message = f"it does not hold that {what}"
+        raise StoryError(message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

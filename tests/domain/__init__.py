@@ -1,0 +1,1 @@
+"""Tests of the pure core: values in, decisions out, no double of anything."""

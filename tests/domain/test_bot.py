@@ -1,0 +1,409 @@
+"""Tests of what a BotClient becomes: client, entries in Vault, asks, and when a token is renewed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedid.domain.bot import (
+    DesiredBot,
+    asks_of_bot,
+    client_differences,
+    client_entry,
+    desired_bot,
+    desired_client,
+    renewal_due_at,
+    token_entry,
+)
+from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.realm import ClientRecord, ProtocolMapper
+from fedid.domain.resources import parse_bot_client, parse_federation
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import MintedToken
+from tests.domain.samples import BOT, ISSUER, NOW, OWNER, body, claims, desired
+
+FEDERATION = parse_federation(body("Federation"))
+CLIENT = desired_client(desired(), secret=Sensitive("hush"), not_before=5)
+(MAPPER,) = CLIENT.mappers
+NAMES = st.frozensets(st.text(max_size=3), max_size=3)
+BOTS = st.builds(
+    lambda roles, client_roles, audiences, seconds: desired(
+        realm_roles=roles,
+        client_roles={client: names for client, names in client_roles.items() if names},
+        audiences=audiences,
+        lifetime=timedelta(seconds=seconds),
+    ),
+    NAMES,
+    st.dictionaries(st.text(max_size=3), NAMES, max_size=3),
+    NAMES,
+    st.integers(10, 86400),
+)
+
+
+def verdict(*denied: Ask, limit: timedelta | None = None) -> Verdict:
+    """Return what grants might say of the trainer."""
+    return Verdict(namespace_matched=True, denied=frozenset(denied), max_token_lifetime=limit, message="")
+
+
+def bot(spec: dict[str, Any], said: Verdict | None = None) -> DesiredBot:
+    """Return what a spec becomes under the sample Federation."""
+    return desired_bot(parse_bot_client(body("BotClient", spec)), FEDERATION, said or verdict(), owner=OWNER)
+
+
+def test_the_bot_of_the_design_becomes_a_definite_client() -> None:
+    """The example of design.md, granted in full, is the sample that the other tests start from."""
+    assert bot({**BOT, "clientRoles": {"superlink": ["submit"]}}) == desired()
+
+
+def test_what_is_denied_is_left_out() -> None:
+    """Roles and audiences that no grant covers never become part of what is made."""
+    spec = {
+        "realmRoles": ["fl-client", "admin"],
+        "clientRoles": {"superlink": ["submit", "run"], "realm-management": ["manage-users"]},
+        "audiences": ["superlink", "bank"],
+    }
+    wanted = bot(
+        spec,
+        verdict(
+            Ask(AskKind.REALM_ROLE, "admin"),
+            Ask(AskKind.CLIENT_ROLE, "run", "superlink"),
+            Ask(AskKind.CLIENT_ROLE, "manage-users", "realm-management"),
+            Ask(AskKind.AUDIENCE, "bank"),
+        ),
+    )
+    assert wanted.realm_roles == {"fl-client"}
+    assert wanted.client_roles == {"superlink": {"submit"}}
+    assert wanted.audiences == {"superlink"}
+
+
+def test_a_denial_is_of_one_kind_and_one_client() -> None:
+    """A denied role does not take an audience, or the same role of another client, with it."""
+    spec = {"realmRoles": ["x"], "clientRoles": {"one": ["x"], "two": ["x"]}, "audiences": ["x"]}
+    wanted = bot(spec, verdict(Ask(AskKind.CLIENT_ROLE, "x", "one")))
+    assert (wanted.realm_roles, wanted.client_roles, wanted.audiences) == ({"x"}, {"two": {"x"}}, {"x"})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "lifetime"),
+    [
+        pytest.param([], None, "10m", id="no token: the Federation's default"),
+        pytest.param([{"name": "a"}], None, "10m", id="no lifetime: the Federation's default"),
+        pytest.param([{"name": "a", "lifetime": "30m"}], None, "30m", id="what is asked for"),
+        pytest.param(
+            [{"name": "a", "lifetime": "30m"}, {"name": "b", "lifetime": "5m"}],
+            None,
+            "5m",
+            id="the shorter of two, since Keycloak's is one per client",
+        ),
+        pytest.param([{"name": "a", "lifetime": "30m"}, {"name": "b"}], None, "30m", id="one says, the other follows"),
+        pytest.param([{"name": "a", "lifetime": "30m"}], timedelta(minutes=3), "3m", id="a limit cuts it"),
+        pytest.param([{"name": "a", "lifetime": "2m"}], timedelta(minutes=3), "2m", id="a limit lengthens nothing"),
+        pytest.param([], timedelta(minutes=3), "3m", id="a limit cuts the default too"),
+    ],
+)
+def test_one_lifetime_within_the_limit(tokens: list[dict[str, Any]], limit: timedelta | None, lifetime: str) -> None:
+    """All tokens of a bot share one lifetime, never longer than the grants let it be."""
+    minutes = timedelta(minutes=int(lifetime.removesuffix("m")))
+    wanted = bot({"tokens": tokens}, verdict(limit=limit))
+    assert wanted.lifetime == minutes
+    assert wanted.tokens == tuple(token["name"] for token in tokens)
+    assert desired_client(wanted, secret=None).attributes["access.token.lifespan"] == str(minutes.seconds)
+
+
+def test_a_bot_asks_for_everything_it_names() -> None:
+    """Each role, audience and own clientId is one ask; the lifetime is bounded and not asked."""
+    spec = {
+        "clientId": "partner",
+        "realmRoles": ["a", "b"],
+        "clientRoles": {"one": ["x", "y"], "two": ["x"]},
+        "audiences": ["s"],
+        "tokens": [{"name": "t", "lifetime": "24h"}],
+    }
+    assert asks_of_bot(parse_bot_client(body("BotClient", spec))) == {
+        Ask(AskKind.CLIENT_ID, "partner"),
+        Ask(AskKind.REALM_ROLE, "a"),
+        Ask(AskKind.REALM_ROLE, "b"),
+        Ask(AskKind.CLIENT_ROLE, "x", "one"),
+        Ask(AskKind.CLIENT_ROLE, "y", "one"),
+        Ask(AskKind.CLIENT_ROLE, "x", "two"),
+        Ask(AskKind.AUDIENCE, "s"),
+    }
+
+
+def test_the_default_client_id_is_not_asked_for() -> None:
+    """A bot under its default clientId, written out or not, needs no grant for it."""
+    assert asks_of_bot(parse_bot_client(body("BotClient", {}))) == set()
+    assert asks_of_bot(parse_bot_client(body("BotClient", {"clientId": "site-a.trainer"}))) == set()
+
+
+def test_the_client_is_confidential_and_has_no_browser_flow() -> None:
+    """A bot's client lets nobody log in, has a service account, and lives by the asked lifetime."""
+    assert (
+        ClientRecord(
+            client_uuid=desired().client_uuid,
+            client_id="site-a.trainer",
+            owner=OWNER,
+            object_name="BotClient/site-a/trainer",
+            description="",
+            enabled=True,
+            secret=Sensitive("hush"),
+            flags={
+                "publicClient": False,
+                "bearerOnly": False,
+                "standardFlowEnabled": False,
+                "implicitFlowEnabled": False,
+                "directAccessGrantsEnabled": False,
+                "serviceAccountsEnabled": True,
+                "consentRequired": False,
+                "fullScopeAllowed": True,
+            },
+            attributes={
+                "access.token.lifespan": "600",
+                "client_credentials.use_refresh_token": "false",
+                "oauth2.device.authorization.grant.enabled": "false",
+                "oidc.ciba.grant.enabled": "false",
+            },
+            mappers=(
+                ProtocolMapper(
+                    "audience superlink",
+                    "oidc-audience-mapper",
+                    {
+                        "included.custom.audience": "superlink",
+                        "access.token.claim": "true",
+                        "introspection.token.claim": "true",
+                    },
+                ),
+            ),
+            authenticator="client-secret",
+            not_before=5,
+        )
+        == CLIENT
+    )
+    assert "hush" not in repr(CLIENT)
+
+
+def test_every_audience_has_its_mapper() -> None:
+    """Each audience becomes one mapper, in an order that does not depend on chance."""
+    mappers = desired_client(desired(audiences=frozenset({"b", "c", "a"})), secret=None).mappers
+    assert [mapper.name for mapper in mappers] == ["audience a", "audience b", "audience c"]
+    assert [mapper.config["included.custom.audience"] for mapper in mappers] == ["a", "b", "c"]
+
+
+@given(BOTS)
+def test_a_client_as_desired_differs_in_nothing(wanted: DesiredBot) -> None:
+    """Whatever a bot asks for, the client that is made of it is found to be right."""
+    made = desired_client(wanted, secret=Sensitive("hush"), not_before=7)
+    assert client_differences(desired_client(wanted, secret=None), made) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        pytest.param({"client_id": "other"}, ("clientId",), id="the clientId"),
+        pytest.param({"description": "x"}, ("description",), id="the description"),
+        pytest.param({"enabled": False}, ("enabled",), id="disabled by hand"),
+        pytest.param({"authenticator": "client-jwt"}, ("clientAuthenticatorType",), id="another authenticator"),
+        pytest.param({"object_name": None}, ("attributes[fedid.object]",), id="the name of the object"),
+        pytest.param({"mappers": ()}, ("protocolMappers",), id="a mapper removed"),
+        pytest.param(
+            {"mappers": (*CLIENT.mappers, ProtocolMapper("x", "oidc-hardcoded-claim-mapper", {"claim.value": "1"}))},
+            ("protocolMappers",),
+            id="a mapper added",
+        ),
+        pytest.param(
+            {"mappers": (replace(MAPPER, type="oidc-usermodel-attribute-mapper"),)},
+            ("protocolMappers",),
+            id="a mapper of another type",
+        ),
+        pytest.param({"mappers": (replace(MAPPER, name="renamed"),)}, ("protocolMappers",), id="a mapper renamed"),
+        pytest.param(
+            {"mappers": (replace(MAPPER, config={**CLIENT.mappers[0].config, "access.token.claim": "false"}),)},
+            ("protocolMappers",),
+            id="a mapper switched off",
+        ),
+        pytest.param({"secret": Sensitive("other")}, (), id="the secret is compared elsewhere"),
+        pytest.param({"secret": None}, (), id="a secret that was not read"),
+        pytest.param({"not_before": 99}, (), id="notBefore never goes back"),
+        pytest.param({"flags": {**CLIENT.flags, "frontchannelLogout": True}}, (), id="a flag that we do not set"),
+        pytest.param({"attributes": {**CLIENT.attributes, "realm_client": "false"}}, (), id="an attribute not ours"),
+        pytest.param({"enabled": False, "description": "x"}, ("description", "enabled"), id="several at once"),
+    ],
+)
+def test_each_change_of_a_client_is_named(changes: dict[str, Any], named: tuple[str, ...]) -> None:
+    """Exactly the fields that were changed by hand are named, by Keycloak's names."""
+    assert client_differences(desired_client(desired(), secret=None), replace(CLIENT, **changes)) == named
+
+
+@pytest.mark.parametrize("flag", sorted(CLIENT.flags))
+def test_each_flag_of_a_client_is_named(flag: str) -> None:
+    """A switch that was turned is named, and one that Keycloak does not tell counts as off."""
+    wanted = desired_client(desired(), secret=None)
+    turned = replace(CLIENT, flags={**CLIENT.flags, flag: not CLIENT.flags[flag]})
+    assert client_differences(wanted, turned) == (flag,)
+    untold = replace(CLIENT, flags={name: value for name, value in CLIENT.flags.items() if name != flag})
+    assert client_differences(wanted, untold) == ((flag,) if wanted.flags[flag] else ())
+
+
+@pytest.mark.parametrize("name", sorted(CLIENT.attributes))
+def test_each_attribute_of_a_client_is_named(name: str) -> None:
+    """An attribute of ours that has another value, or none, is named."""
+    wanted = desired_client(desired(), secret=None)
+    changed = replace(CLIENT, attributes={**CLIENT.attributes, name: "other"})
+    assert client_differences(wanted, changed) == (f"attributes[{name}]",)
+    gone = replace(CLIENT, attributes={key: value for key, value in CLIENT.attributes.items() if key != name})
+    assert client_differences(wanted, gone) == (f"attributes[{name}]",)
+
+
+def test_every_field_of_a_client_is_compared_or_left_alone_on_purpose() -> None:
+    """A field that is added to the record must be compared, or be listed here with its reason."""
+    compared = {"client_id", "object_name", "description", "enabled", "flags", "attributes", "mappers", "authenticator"}
+    elsewhere = {
+        "client_uuid",  # what it was read by
+        "owner",  # decides before anything is compared
+        "secret",  # by the plan, against what lies in Vault
+        "not_before",  # by the plan, against each token; it never goes back
+    }
+    assert {field.name for field in fields(ClientRecord)} == compared | elsewhere
+
+
+def test_what_keycloak_adds_to_a_mapper_is_no_difference() -> None:
+    """A switch that Keycloak tells as `false` or empty is one that was never set, and the order means nothing."""
+    wanted = desired_client(desired(audiences=frozenset({"a", "b"})), secret=None)
+    told = tuple(
+        replace(mapper, config={**mapper.config, "id.token.claim": "false", "included.client.audience": ""})
+        for mapper in reversed(wanted.mappers)
+    )
+    assert client_differences(wanted, replace(wanted, mappers=told)) == ()
+
+
+def test_the_entry_of_the_secret_is_what_the_design_says() -> None:
+    """Vault holds client id, secret, issuer and token URL."""
+    entry = client_entry(desired(), Sensitive("hush"))
+    assert {key: value.reveal() for key, value in entry.items()} == {
+        "client_id": "site-a.trainer",
+        "client_secret": "hush",
+        "issuer": ISSUER,
+        "token_url": f"{ISSUER}/protocol/openid-connect/token",
+    }
+    assert "hush" not in repr(entry)
+
+
+def test_the_entry_of_a_token_is_what_the_design_says() -> None:
+    """Vault holds token, type and both instants in RFC 3339."""
+    entry = token_entry(MintedToken(Sensitive("hush"), claims(desired())))
+    assert {key: value.reveal() for key, value in entry.items()} == {
+        "token": "hush",
+        "token_type": "Bearer",
+        "issued_at": "2026-03-01T12:00:00Z",
+        "expires_at": "2026-03-01T12:10:00Z",
+    }
+    assert "hush" not in repr(entry)
+
+
+def _asked(wanted: DesiredBot) -> tuple[object, ...]:
+    return (wanted.realm_roles, dict(wanted.client_roles), wanted.audiences, wanted.lifetime)
+
+
+@given(BOTS, BOTS)
+def test_the_ask_hash_changes_if_and_only_if_the_asks_do(one: DesiredBot, other: DesiredBot) -> None:
+    """Two bots have the same hash exactly if their tokens are asked to say the same."""
+    assert (one.ask_hash == other.ask_hash) == (_asked(one) == _asked(other))
+    assert len(one.ask_hash) == 16
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(
+            {"realm_roles": frozenset({"a", "b"})},
+            {"realm_roles": frozenset({"a\nrole b"})},
+            id="a line break within a role",
+        ),
+        pytest.param(
+            {"client_roles": {"a b": frozenset({"c"})}},
+            {"client_roles": {"a": frozenset({"b c"})}},
+            id="a blank within a client id",
+        ),
+        pytest.param(
+            {"realm_roles": frozenset({"a"}), "audiences": frozenset()},
+            {"realm_roles": frozenset(), "audiences": frozenset({"a"})},
+            id="a role and an audience of one name",
+        ),
+    ],
+)
+def test_no_two_asks_share_a_hash_by_their_spelling(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Names cannot be chosen so that two different sets of asks look alike."""
+    assert desired(**one).ask_hash != desired(**other).ask_hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"description": "x"}, id="the description"),
+        pytest.param({"tokens": ("a", "b")}, id="the names of the tokens"),
+        pytest.param({"client_id": "other"}, id="the clientId, which the azp tells"),
+        pytest.param({"owner": "other"}, id="the owner mark"),
+    ],
+)
+def test_what_no_token_says_is_not_in_the_hash(change: dict[str, Any]) -> None:
+    """A change that no token tells mints none."""
+    assert desired(**change).ask_hash == desired().ask_hash
+
+
+def test_the_ask_hash_is_the_same_in_every_process() -> None:
+    """The hash that a status remembers means the same after a restart and after an upgrade."""
+    wanted = desired(realm_roles=frozenset("abc"), audiences=frozenset("xyz"))
+    assert wanted.ask_hash == "453b40c75110e9c9"
+
+
+def test_the_expectation_is_what_the_bot_asks_for() -> None:
+    """What a token must say is what the granted spec says."""
+    wanted, expectation = desired(), desired().expectation
+    assert expectation.client_id == wanted.client_id
+    assert (expectation.realm_roles, expectation.client_roles) == (wanted.realm_roles, wanted.client_roles)
+    assert (expectation.audiences, expectation.lifetime) == (wanted.audiences, wanted.lifetime)
+
+
+LIVES = st.integers(10, 86400 * 30).map(lambda seconds: timedelta(seconds=seconds))
+UIDS = st.one_of(st.uuids().map(str), st.text())
+
+
+@given(LIVES, UIDS)
+def test_a_renewal_is_due_well_before_the_end(life: timedelta, uid: str) -> None:
+    """Every token is renewed after 0.56 and at the latest after two thirds of its life, always at the same instant."""
+    due = renewal_due_at(NOW, NOW + life, uid)
+    rounding = timedelta(microseconds=2)
+    assert NOW + 0.56 * life < due <= NOW + life * 2 / 3 + rounding
+    assert due == renewal_due_at(NOW, NOW + life, uid)
+
+
+def test_renewals_of_bots_that_were_applied_together_are_spread() -> None:
+    """A thousand bots of one instant fill the whole window evenly: each tenth of it holds about a tenth of them."""
+    life = timedelta(hours=1)
+    uids = [str(uuid.uuid5(uuid.NAMESPACE_OID, str(i))) for i in range(1000)]
+    shares = [(renewal_due_at(NOW, NOW + life, uid) - NOW) / life for uid in uids]
+    tenths = [int((share - (2 / 3 - 0.1)) / 0.01) for share in shares]
+    assert set(tenths) <= set(range(10))
+    assert all(60 < tenths.count(tenth) < 140 for tenth in range(10))
+
+
+MUTATIONS: list[Callable[[DesiredBot], DesiredBot]] = [
+    lambda wanted: replace(wanted, realm_roles=wanted.realm_roles | {"more"}),
+    lambda wanted: replace(wanted, audiences=wanted.audiences | {"more"}),
+    lambda wanted: replace(wanted, client_roles={**wanted.client_roles, "more": frozenset({"x"})}),
+    lambda wanted: replace(wanted, lifetime=wanted.lifetime + timedelta(seconds=1)),
+]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=["realm role", "audience", "client role", "lifetime"])
+@given(wanted=BOTS)
+def test_one_more_ask_is_another_hash(mutation: Callable[[DesiredBot], DesiredBot], wanted: DesiredBot) -> None:
+    """Each kind of ask is part of the hash."""
+    assert mutation(wanted).ask_hash != wanted.ask_hash

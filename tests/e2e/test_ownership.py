@@ -1,0 +1,355 @@
+"""Nothing that somebody else made is read for secrets, changed or deleted; nothing of ours outlives its mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.authority import Authority
+from tests.e2e.hands import OBJECT, OWNER, Hands
+from tests.e2e.operating import OperatorProcess, Proxies, federation, grant, own_federation
+from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity, unique, user
+from tests.e2e.waiting import eventually
+from tests.testbed.faults import Status, requests_to
+from tests.testbed.stack import Stack
+
+ELSEWHERE = "another-installation/00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture
+def hands(stack: Stack) -> Hands:
+    """An administrator of everything."""
+    return Hands(stack)
+
+
+@pytest.fixture(scope="module")
+def quick(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+    """A Federation that looks at everything every 5 s and lets tenants choose clientIds."""
+    del the_operator
+    rules = [grant(clientIds=["shared-*"])]
+    with own_federation(stack, proxies, "quick", defaults={"resyncPeriod": "5s"}, grants=rules) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def first_version(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+    """A Federation whose Vault mount is of KV version 1."""
+    del the_operator
+    vault = federation(stack, proxies)["spec"]["vault"] | {"mount": "secrets", "kvVersion": 1}
+    with own_federation(stack, proxies, "first", vault=vault) as name:
+        yield name
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Somebody else's thing, and the object of ours that would need its name."""
+
+    manifest: Body
+    owner: str
+    """What the condition must say of the owner."""
+    step: str
+    """What the condition must tell to do."""
+    as_it_stands: Callable[[], str]
+    remove: Callable[[], None]
+
+    @property
+    def kind(self) -> str:
+        """Kind of our object."""
+        return str(self.manifest["kind"])
+
+    @property
+    def name(self) -> str:
+        """Name of our object."""
+        return str(self.manifest["metadata"]["name"])
+
+
+def _client(tenant: Tenant, hands: Hands, name: str, **attributes: str) -> Rival:
+    uuid = hands.make_client(
+        f"{tenant.namespace}.{name}", secret="kept-by-a-stranger", serviceAccountsEnabled=True, attributes=attributes
+    )
+    owner = f"owner mark {ELSEWHERE} (BotClient/elsewhere/other)" if attributes else "carries no owner mark of fedid"
+    return Rival(
+        bot(name),
+        owner,
+        "have its owner delete the client",
+        lambda: hands.client_as_it_stands(uuid),
+        lambda: hands.delete_client(uuid),
+    )
+
+
+def _user(hands: Hands, *, email: bool) -> Rival:
+    taken, name = unique("taken"), unique("ana")
+    user_id = hands.make_user(taken, email=f"{taken}@example.org", firstName="Somebody", lastName="Else")
+    manifest = user(name, email=f"{taken}@example.org") if email else user(name, username=taken)
+    owner = "belongs to another user" if email else "carries no owner mark of fedid"
+    step = "spec.email" if email else "spec.username"
+    return Rival(
+        manifest, owner, step, lambda: hands.user_as_it_stands(user_id), lambda: hands.delete_user(user_id)
+    )
+
+
+def _entry(tenant: Tenant, hands: Hands, name: str, entry: str = "client", **where: str | None) -> Rival:
+    mount, owner, reference = where.get("mount") or "secret", where.get("owner"), where.get("federation")
+    path = f"fedid/{tenant.namespace}/bots/{name}/{entry}"
+    hands.write(path, {"client_secret": "kept-by-a-stranger", "token": "kept-by-a-stranger"}, owner=owner, mount=mount)
+    return Rival(
+        bot(name, **({"federationRef": {"name": reference}} if reference else {})),
+        str(owner or "not made by fedid"),
+        path,
+        lambda: hands.entry_as_it_stands(path, mount=mount),
+        lambda: hands.delete_entry(path, mount=mount),
+    )
+
+
+def _secret(tenant: Tenant, hands: Hands) -> Rival:
+    tenant.apply(bot("mounted"))
+    hands.make_secret(tenant.namespace, "theirs", token="kept-by-a-stranger")
+    return Rival(
+        pod_identity("mounted", secretName="theirs"),
+        "was not made by fedid",
+        "spec.secretName",
+        lambda: hands.secret_as_it_stands(tenant.namespace, "theirs"),
+        lambda: hands.delete_secret(tenant.namespace, "theirs"),
+    )
+
+
+def _rivals(tenant: Tenant, hands: Hands, first_version: str) -> list[Rival]:
+    return [
+        _client(tenant, hands, "client-by-hand"),
+        _client(tenant, hands, "client-of-another", **{OWNER: ELSEWHERE, OBJECT: "BotClient/elsewhere/other"}),
+        _user(hands, email=False),
+        _user(hands, email=True),
+        _entry(tenant, hands, "path-by-hand"),
+        _entry(tenant, hands, "path-of-another", owner=ELSEWHERE),
+        _entry(tenant, hands, "token-by-hand", "tokens/default"),
+        _entry(tenant, hands, "v1-by-hand", mount="secrets", federation=first_version),
+        _entry(tenant, hands, "v1-of-another", mount="secrets", federation=first_version, owner=ELSEWHERE),
+        _secret(tenant, hands),
+    ]
+
+
+def test_what_a_stranger_owns_is_left_untouched_until_it_goes(
+    tenant: Tenant, hands: Hands, first_version: str
+) -> None:
+    """A taken clientId, username, address, Vault path or Secret name: Conflict, not a byte changed, then recovery."""
+    rivals = _rivals(tenant, hands, first_version)
+    before = [rival.as_it_stands() for rival in rivals]
+    tenant.apply(*(rival.manifest for rival in rivals))
+    for rival in rivals:
+        told = tenant.reason(rival.kind, rival.name, "Conflict")["message"]
+        assert rival.owner in told, told
+        assert rival.step in told, told
+        assert "left" in told, told
+    assert [rival.as_it_stands() for rival in rivals] == before
+    for rival in rivals:
+        rival.remove()
+    for rival in rivals:
+        tenant.ready(rival.kind, rival.name)
+
+
+def test_what_a_stranger_owns_outlives_the_object_that_wanted_its_name(
+    tenant: Tenant, hands: Hands, first_version: str
+) -> None:
+    """Deleting an object in conflict succeeds and leaves the stranger's thing as it was, byte for byte."""
+    rivals = _rivals(tenant, hands, first_version)
+    before = [rival.as_it_stands() for rival in rivals]
+    tenant.apply(*(rival.manifest for rival in rivals))
+    for rival in rivals:
+        tenant.reason(rival.kind, rival.name, "Conflict")
+    for rival in rivals:
+        tenant.delete(rival.kind, rival.name)
+    for rival in rivals:
+        tenant.gone(rival.kind, rival.name)
+    assert [rival.as_it_stands() for rival in rivals] == before
+    for rival in rivals:
+        rival.remove()
+
+
+def test_of_two_that_want_one_name_the_first_keeps_it_and_the_second_gets_it_later(
+    stack: Stack, tenant: Tenant, authority: Authority, quick: str
+) -> None:
+    """One clientId, username or Secret name, two of our objects: the first works on, the second names the first."""
+    second = Tenant.create(stack)
+    try:
+        taken, person = unique("shared"), unique("ana")
+        reference = {"federationRef": {"name": quick}}
+        wanted = [bot("trainer", clientId=taken, **reference), user("ana", username=person, **reference)]
+        tenant.apply(*wanted, pod_identity("trainer"), bot("other"))
+        for kind, name in (("BotClient", "trainer"), ("FederationUser", "ana"), ("PodIdentity", "trainer")):
+            tenant.ready(kind, name)
+        token = tenant.mounted("trainer", "token")
+        second.apply(*wanted)
+        tenant.apply(pod_identity("rival", "other", secretName="trainer"))
+        for where, kind, name in ((second, "BotClient", "trainer"), (second, "FederationUser", "ana")):
+            message = where.reason(kind, name, "Conflict")["message"]
+            assert f"{kind}/{tenant.namespace}/{name}" in message, message
+        message = tenant.reason("PodIdentity", "rival", "Conflict")["message"]
+        assert "belongs to trainer" in message, message
+        assert tenant.mounted("trainer", "token") == token
+        assert authority.introspect(token)["active"] is True
+        for kind, name in (("BotClient", "trainer"), ("FederationUser", "ana"), ("PodIdentity", "trainer")):
+            tenant.delete(kind, name)
+        for kind, name in (("BotClient", "trainer"), ("FederationUser", "ana")):
+            tenant.gone(kind, name)
+            second.ready(kind, name)
+        tenant.ready("PodIdentity", "rival")
+        assert authority.introspect(token)["active"] is False
+        assert tenant.mounted("trainer", "token") != token
+    finally:
+        second.clean()
+
+
+def test_what_lost_its_owner_mark_is_neither_changed_nor_deleted(
+    tenant: Tenant, hands: Hands, authority: Authority, quick: str
+) -> None:
+    """A mark taken off or replaced by hand: the condition says so, nothing is touched, also when the object goes."""
+    person, reference = unique("ana"), {"federationRef": {"name": quick}}
+    tenant.apply(bot("unmarked", **reference), bot("replaced", **reference), user(person, **reference))
+    unmarked = tenant.ready("BotClient", "unmarked")["status"]["clientUuid"]
+    replaced = tenant.ready("BotClient", "replaced")["status"]["clientUuid"]
+    user_id = tenant.ready("FederationUser", person)["status"]["userId"]
+    marks = {name: _mark_of(authority, f"{tenant.namespace}.{name}") for name in ("unmarked", "replaced")}
+    user_mark = authority.stack.keycloak("GET", f"/admin/realms/fl/users/{user_id}")["attributes"][OWNER]
+    hands.change_client(unmarked, description="by hand", attributes={OWNER: ""})
+    hands.change_client(replaced, description="by hand", attributes={OWNER: ELSEWHERE})
+    hands.change_user(user_id, lastName="By Hand", attributes={OWNER: None})
+
+    def states() -> list[str]:
+        return [
+            hands.client_as_it_stands(unmarked), hands.client_as_it_stands(replaced), hands.user_as_it_stands(user_id)
+        ]
+
+    before = states()
+    for kind, name in (("BotClient", "unmarked"), ("BotClient", "replaced"), ("FederationUser", person)):
+        message = tenant.reason(kind, name, "Conflict")["message"]
+        assert ELSEWHERE in message if name == "replaced" else "owner mark" in message, message
+        tenant.delete(kind, name)
+    for kind, name in (("BotClient", "unmarked"), ("BotClient", "replaced"), ("FederationUser", person)):
+        waiting = eventually(
+            lambda kind=kind, name=name: _waiting(tenant, kind, name), f"{kind}/{name} waits for its mark"
+        )
+        assert "put the attribute fedid.owner back" in waiting, waiting
+    assert states() == before
+    hands.change_client(unmarked, attributes={OWNER: marks["unmarked"]})
+    hands.delete_client(replaced)
+    hands.change_user(user_id, attributes={OWNER: user_mark})
+    for kind, name in (("BotClient", "unmarked"), ("BotClient", "replaced"), ("FederationUser", person)):
+        tenant.gone(kind, name)
+    assert authority.client(f"{tenant.namespace}.unmarked") is None
+    assert authority.user(person) is None
+
+
+def _mark_of(authority: Authority, client_id: str) -> str:
+    return str((authority.client(client_id) or {})["attributes"][OWNER])
+
+
+def _waiting(tenant: Tenant, kind: str, name: str) -> str | None:
+    found = tenant.condition(kind, name, "Revoked")
+    return found["message"] if found is not None and found["reason"] == "Conflict" else None
+
+
+def test_a_vault_path_that_lost_its_mark_stays_and_is_named(
+    tenant: Tenant, hands: Hands, authority: Authority, quick: str
+) -> None:
+    """A path that was re-marked by hand is not written to, not deleted with the bot, and the proof says so."""
+    tenant.apply(bot("trainer", federationRef={"name": quick}), pod_identity("trainer"))
+    tenant.ready("PodIdentity", "trainer")
+    path = f"fedid/{tenant.namespace}/bots/trainer/client"
+    secret = (authority.vault(path) or {})["client_secret"]
+    hands.mark(path, ELSEWHERE)
+    before = hands.entry_as_it_stands(path)
+    assert ELSEWHERE in tenant.reason("BotClient", "trainer", "Conflict")["message"]
+    assert tenant.condition("BotClient", "trainer", "Published")["reason"] == "Conflict"
+    tenant.delete("BotClient", "trainer")
+    tenant.gone("BotClient", "trainer")
+    assert hands.entry_as_it_stands(path) == before
+    assert path in tenant.event("trainer", "RevocationProven")["message"]
+    assert authority.request_token(f"{tenant.namespace}.trainer", secret).status == 401
+    assert authority.vault_metadata(f"fedid/{tenant.namespace}/bots/trainer/tokens/default") is None
+    hands.delete_entry(path)
+
+
+def test_deletion_succeeds_when_everything_is_gone_already(
+    tenant: Tenant, hands: Hands, authority: Authority
+) -> None:
+    """Invariant 7: client, Vault paths, Secret and user were deleted by hand; the objects go all the same."""
+    person = unique("ana")
+    tenant.apply(bot("trainer"), pod_identity("trainer"), user(person))
+    uuid = tenant.ready("BotClient", "trainer")["status"]["clientUuid"]
+    tenant.ready("PodIdentity", "trainer")
+    user_id = tenant.ready("FederationUser", person)["status"]["userId"]
+    token = tenant.mounted("trainer", "token")
+    hands.delete_client(uuid)
+    for entry in ("client", "tokens/default"):
+        hands.delete_entry(f"fedid/{tenant.namespace}/bots/trainer/{entry}")
+    hands.delete_user(user_id)
+    for kind, name in (("BotClient", "trainer"), ("FederationUser", person), ("PodIdentity", "trainer")):
+        tenant.delete(kind, name)
+    for kind, name in (("BotClient", "trainer"), ("FederationUser", person), ("PodIdentity", "trainer")):
+        tenant.gone(kind, name)
+    assert authority.admin_api_status(token) == 401
+    assert authority.client(f"{tenant.namespace}.trainer") is None
+
+
+def test_deletion_succeeds_when_nothing_was_ever_made(
+    tenant: Tenant, authority: Authority, proxies: Proxies
+) -> None:
+    """Invariant 7: neither a role that does not exist, nor a create that never came through, keeps an object."""
+    person = unique("ana")
+    rule = proxies.keycloak.inject(Status(500), requests_to(".*/(clients|users)", "POST"))
+    tenant.apply(
+        bot("no-role", realmRoles=["fl-nobody-made-it"]),
+        bot("no-federation", federationRef={"name": unique("nowhere")}),
+        bot("never-made"),
+        user(person),
+        pod_identity("never-made"),
+    )
+    tenant.reason("BotClient", "no-role", "RoleMissing")
+    tenant.reason("BotClient", "no-federation", "FederationMissing")
+    tenant.reason("BotClient", "never-made", "BackendUnavailable")
+    tenant.reason("FederationUser", person, "BackendUnavailable")
+    assert rule.hits >= 2
+    everything = [("BotClient", n) for n in ("no-role", "no-federation", "never-made")]
+    everything += [("FederationUser", person), ("PodIdentity", "never-made")]
+    for kind, name in everything:
+        tenant.delete(kind, name)
+    for kind, name in everything:
+        tenant.gone(kind, name)
+    assert authority.client(f"{tenant.namespace}.never-made") is None
+    assert authority.user(person) is None
+
+
+def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
+    stack: Stack, tenant: Tenant, hands: Hands, authority: Authority
+) -> None:
+    """Invariant 11: with client and paths left behind (finalizer torn off) the new one gets nothing, then its own."""
+    tenant.apply(bot("trainer"), pod_identity("trainer"))
+    former = tenant.ready("BotClient", "trainer")
+    tenant.ready("PodIdentity", "trainer")
+    old_token = tenant.mounted("trainer", "token")
+    base = f"fedid/{tenant.namespace}/bots/trainer"
+    old_secret = (authority.vault(f"{base}/client") or {})["client_secret"]
+    stack.kube("PATCH", tenant.path("BotClient", "trainer"), {"metadata": {"finalizers": None}}, headers=MERGE)
+    tenant.delete("BotClient", "trainer")
+    tenant.gone("BotClient", "trainer")
+    left = [f"{base}/client", f"{base}/tokens/default"]
+    before = [hands.client_as_it_stands(former["status"]["clientUuid"]), *map(hands.entry_as_it_stands, left)]
+    tenant.apply(bot("trainer"))
+    message = tenant.reason("BotClient", "trainer", "Conflict")["message"]
+    assert former["metadata"]["uid"] in message, message
+    tenant.mounted("trainer", "token", lambda text: not text)
+    tenant.mounted("trainer", "client.env", lambda text: not text)
+    after = [hands.client_as_it_stands(former["status"]["clientUuid"]), *map(hands.entry_as_it_stands, left)]
+    assert after == before
+    hands.delete_client(former["status"]["clientUuid"])
+    for path in left:
+        hands.delete_entry(path)
+    tenant.ready("BotClient", "trainer")
+    tenant.ready("PodIdentity", "trainer")
+    new = tenant.mounted("trainer", "token", lambda text: bool(text) and text != old_token)
+    assert authority.introspect(new)["active"] is True
+    assert authority.introspect(old_token)["active"] is False
+    assert old_secret not in tenant.mounted("trainer", "client.env")
+    assert authority.request_token(f"{tenant.namespace}.trainer", old_secret).status == 401
