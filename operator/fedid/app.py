@@ -34,7 +34,7 @@ from fedid.engine import (
 )
 from fedid.errors import Error
 from fedid.ports import IdentityProvider, SecretStore
-from fedid.reconcile.directory import Directory
+from fedid.reconcile.directory import Directory, key_of
 from fedid.reconcile.dispatch import Dispatch, retry_for
 from fedid.reconcile.world import World
 from fedid.settings import Settings
@@ -48,9 +48,11 @@ _audit_log = logging.getLogger("fedid.audit")
 class ConcreteBackends:
     """Makes the adapters of a Federation, each with its own limiter and breaker."""
 
-    def __init__(self, settings: Settings, on_call: Callable[[Call], None], on_recovery: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, on_call: Callable[[Call], None], on_turn: Callable[[str, BreakerState], None]
+    ) -> None:
         """Make adapters for this process."""
-        self._settings, self._on_call, self._on_recovery = settings, on_call, on_recovery
+        self._settings, self._on_call, self._on_turn = settings, on_call, on_turn
 
     def identity_provider(self, access: KeycloakAccess, credentials: ClientCredentials) -> IdentityProvider:
         """Return the adapter of a realm."""
@@ -65,7 +67,7 @@ class ConcreteBackends:
 
     def _transport(self, backend: str, url: str, ca_bundle: str | None) -> Transport:
         breaker = Breaker(backend)
-        breaker.on_change(lambda state: self._on_recovery(backend) if state is BreakerState.CLOSED else None)
+        breaker.on_change(lambda state: self._on_turn(backend, state))
         return Transport(
             backend, url, ca_bundle=ca_bundle, limiter=AdaptiveLimiter(), breaker=breaker, on_call=self._on_call
         )
@@ -167,8 +169,13 @@ async def build_operator(settings: Settings) -> Operator:
             world.freshness.expire(key)
         queue.add(key, priority)
 
-    def recovered(backend: str) -> None:
-        queue.wake(backend)
+    def turned(backend: str, state: BreakerState) -> None:
+        if state is BreakerState.CLOSED:
+            queue.wake(backend)
+        elif state is BreakerState.OPEN:
+            # A Federation that knows probes often, for all that wait; and its conditions say so.
+            for body in directory.federations():
+                queue.add(key_of(body), Priority.CHANGE)
 
     def audit(step: str, **details: object) -> None:
         metrics.steps.labels(step).inc()
@@ -177,7 +184,7 @@ async def build_operator(settings: Settings) -> Operator:
     world = World(
         cluster=cluster,
         clock=clock,
-        factory=ConcreteBackends(settings, count, recovered),
+        factory=ConcreteBackends(settings, count, turned),
         directory=directory,
         wake=wake,
         installation_id="",

@@ -29,8 +29,10 @@ def namespace_of_its_own(stack: Stack) -> Iterator[str]:
     """Yield a new namespace."""
     name = f"test-{uuid.uuid4().hex[:10]}"
     stack.kube("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"fedid.io/test": name}}})
-    yield name
-    stack.kube("DELETE", f"/api/v1/namespaces/{name}", accept=(404, 409))
+    try:
+        yield name
+    finally:
+        stack.kube("DELETE", f"/api/v1/namespaces/{name}", accept=(404, 409))
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,17 @@ async def cluster_as(
     path = write_kubeconfig(stack, folder / f"{uuid.uuid4().hex}.kubeconfig", user, url=url)
     async with opened(path, namespace=namespace) as access:
         cluster = KubernetesCluster(access, SystemClock(), **options)
-        yield cluster
-        await cluster.aclose()
+        try:
+            yield cluster
+        finally:
+            await cluster.aclose()
 
 
 @asynccontextmanager
 async def opened(kubeconfig_path: str, **options: Any) -> AsyncIterator[ClusterAccess]:
     """Yield the way in that a kubeconfig describes."""
     access = await load_cluster_access(kubeconfig=kubeconfig_path, **options)
-    yield access
-    await access.aclose()
+    try:
+        yield access
+    finally:
+        await access.aclose()

@@ -262,7 +262,7 @@ async def test_connections_are_bounded() -> None:
 
 
 async def test_closing_one_session_leaves_the_others(stack: Stack, tmp_path: Path) -> None:
-    """kopf closes its session after a 401; ours goes on, and kopf gets another."""
+    """A session that kopf closes after a 401 takes neither ours nor its next one along."""
     async with opened(write_kubeconfig(stack, tmp_path / "config", administrator(stack))) as access:
         ours, kopfs = access.open_session(), access.open_session()
         async with kopfs.get(f"{access.server}/version") as answer:
@@ -276,7 +276,7 @@ async def test_closing_one_session_leaves_the_others(stack: Stack, tmp_path: Pat
 
 
 async def test_kopf_goes_on_when_the_token_is_replaced(stack: Stack, account: Account, tmp_path: Path) -> None:
-    """kopf watches through our session, and a token that is revoked and replaced costs neither of us an event."""
+    """A token that is replaced and revoked costs no event, neither ours nor of kopf, which watches through our pool."""
     kept = {"kind": "Secret", "apiVersion": "v1", "name": "keeps-token"}
     folder = f"/api/v1/namespaces/{account.namespace}/secrets"
     uid = stack.kube("POST", folder, {"metadata": {"name": kept["name"]}})["metadata"]["uid"]

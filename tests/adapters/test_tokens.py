@@ -23,6 +23,7 @@ ISSUER = "https://keycloak.test/realms/fl"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
+HMAC_KEY = b"k" * 32
 NOW = int(time.time())
 PAYLOAD: dict[str, Any] = {
     "iss": ISSUER,
@@ -69,11 +70,12 @@ class Realm:
 
 @pytest.fixture
 def realm() -> Realm:
-    """Give a test a realm with an RSA key, an EC key, and one that is not for signatures."""
+    """Give a test a realm with an RSA key, an EC key, and some that are not for us: for encryption, or symmetric."""
     return Realm(
         published(RSA_KEY, "rsa"),
         published(EC_KEY, "ec"),
-        published(OTHER_KEY, "enc", use="enc", alg="RSA-OAEP"),
+        published(OTHER_KEY, "enc", use="enc"),
+        {"kid": "hmac", "kty": "oct", "use": "sig", "alg": "HS256", "k": jwt.utils.base64url_encode(HMAC_KEY).decode()},
     )
 
 
@@ -139,6 +141,7 @@ def confused() -> Sensitive:
         (signed(key_id="unknown"), "key is not one of the realm's"),
         (signed(OTHER_KEY), "signature"),
         (signed(OTHER_KEY, "enc"), "key is not one of the realm's"),
+        (signed(HMAC_KEY, "hmac", "HS256"), "key is not one of the realm's"),
         (signed(EC_KEY, "rsa", "ES256"), "signature"),
         (signed(algorithm="RS512"), "signature"),
         (confused(), "signature"),

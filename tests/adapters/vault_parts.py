@@ -81,9 +81,11 @@ def role_of_its_own(stack: Stack, *, policy: str | None = POLICY, **settings: An
         "token_policies": policies,
     }
     stack.vault("POST", f"/v1/auth/jwt/role/{name}", {**role, **settings})
-    yield name
-    stack.vault("DELETE", f"/v1/auth/jwt/role/{name}")
-    stack.vault("DELETE", f"/v1/sys/policies/acl/{name}")
+    try:
+        yield name
+    finally:
+        stack.vault("DELETE", f"/v1/auth/jwt/role/{name}")
+        stack.vault("DELETE", f"/v1/sys/policies/acl/{name}")
 
 
 @contextmanager

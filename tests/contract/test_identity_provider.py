@@ -317,6 +317,17 @@ class TestUsers:
         assert await subject.provider.find_user(user.username.upper()) == expected
         assert await subject.provider.find_user(user.username[:-1]) is None
 
+    async def test_lower_case(self, subject: Subject) -> None:
+        """Keycloak keeps name and address in lower case, and takes them in whatever case afterwards."""
+        user = replace(person(subject), username=subject.name("ANA"), email=f"{subject.name('ANA')}@Site-A.example")
+        user_id = await subject.provider.create_user(user)
+        assert user_id is not None
+        assert user.email is not None
+        kept = replace(user, user_id=user_id, username=user.username.lower(), email=user.email.lower())
+        assert await subject.provider.read_user(user_id) == kept
+        await subject.provider.update_user(replace(user, user_id=user_id))
+        assert await subject.provider.read_user(user_id) == kept
+
     async def test_name_taken(self, subject: Subject) -> None:
         """A name is not given twice, also when the address is taken with it."""
         user = person(subject)

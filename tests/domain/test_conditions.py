@@ -16,6 +16,7 @@ from fedid.domain.conditions import (
     ConditionType,
     Reason,
     condition_of,
+    is_told,
     merged_conditions,
     reason_of,
     rfc3339,
@@ -124,6 +125,41 @@ def test_a_condition_is_found_by_its_type() -> None:
     assert condition_of(observed, ConditionType.GRANTED) == observed[1]
     assert condition_of(observed, ConditionType.REVOKED) is None
     assert condition_of([{}], ConditionType.READY) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "told"),
+    [
+        pytest.param(True, Reason.READY, "as it was", True, id="the same"),
+        pytest.param(False, Reason.READY, "as it was", False, id="another status"),
+        pytest.param(None, Reason.READY, "as it was", False, id="not known any more"),
+        pytest.param(True, Reason.PUBLISHED, "as it was", False, id="another reason"),
+        pytest.param(True, Reason.READY, "as it is", False, id="another message"),
+    ],
+)
+def test_a_condition_is_told_if_status_reason_and_message_are(
+    status: bool | None,  # noqa: FBT001 - as above
+    reason: Reason,
+    message: str,
+    *,
+    told: bool,
+) -> None:
+    """What the status says already is recognised; its transition and generation do not matter."""
+    assert is_told(held("Ready", "True"), Condition(ConditionType.READY, status, reason, message)) is told
+
+
+def test_nothing_tells_nothing() -> None:
+    """A condition that no status holds is not told."""
+    assert not is_told(None, Condition(ConditionType.READY, True, Reason.READY, ""))
+
+
+@given(TOLD)
+def test_what_was_merged_is_told(told: list[Condition]) -> None:
+    """Every condition that was written, a cut message included, is recognised in the status."""
+    for condition in told:
+        longer = Condition(condition.type, condition.status, condition.reason, condition.message + "x" * 5000)
+        (found,) = merged_conditions([], [longer], generation=1, now=NOW)
+        assert is_told(found, longer)
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds

@@ -143,7 +143,9 @@ class Hands:
     def make_secret(self, namespace: str, name: str, **data: str) -> None:
         """Create a Secret."""
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        self.stack.kube("POST", f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": name}, "data": encoded})
+        self.stack.kube(
+            "POST", f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": name}, "data": encoded}
+        )
 
     def change_secret(self, namespace: str, name: str, **fields: Any) -> None:
         """Merge-patch a Secret; `stringData` sets plain text."""

@@ -192,6 +192,4 @@ def federation_condition(stack: Stack, name: str, about: str = "Ready") -> dict[
 
 def federation_ready(stack: Stack, name: str) -> None:
     """Wait until a Federation is Ready."""
-    eventually(
-        lambda: (federation_condition(stack, name) or {}).get("status") == "True", f"Federation {name} Ready"
-    )
+    eventually(lambda: (federation_condition(stack, name) or {}).get("status") == "True", f"Federation {name} Ready")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.estate import estate_of, expected_estate
-from tests.e2e.operating import Proxies, apply_federation, federation, federation_ready
+from tests.e2e.operating import Proxies, federation, own_federation
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
-from tests.testbed.faults import CutAfter, Hang, Status, first_of_each, requests_to
+from tests.testbed.faults import CutAfter, Hang, Rule, Status, first_of_each, requests_to
 from tests.testbed.proxy import Proxy, proxy_for
 from tests.testbed.stack import Stack
 
@@ -22,8 +22,9 @@ PATIENCE_SECONDS = 120.0
 WRITES = requests_to(".*/(admin|v1|api|apis)/.*", "POST|PUT|PATCH|DELETE")
 
 
-def send_away(proxy: Proxy, way: str) -> None:
-    """Take a backend away in one of the ways of AWAY, with every connection that is open."""
+@contextmanager
+def away(proxy: Proxy, way: str) -> Iterator[None]:
+    """Take a backend away in one of the ways of AWAY, with every connection that is open, and bring it back."""
     if way == "hangs":
         proxy.inject(Hang())
     elif way == "answers 503":
@@ -31,32 +32,30 @@ def send_away(proxy: Proxy, way: str) -> None:
     proxy.refuse()
     if way != "refuses connections":
         proxy.accept()
-
-
-def bring_back(proxy: Proxy) -> None:
-    """Undo `send_away`."""
-    proxy.heal()
-    proxy.accept()
-
-
-def lose_answers(proxy: Proxy) -> None:
-    """Carry out every write, and lose the answer to the first one of each kind to each thing."""
-    proxy.inject(CutAfter(), first_of_each(WRITES))
+    try:
+        yield
+    finally:
+        proxy.heal()
+        proxy.accept()
 
 
 @contextmanager
-def federation_behind(stack: Stack, proxies: Proxies, name: str, backend: str) -> Iterator[Proxy]:
+def losing_answers(proxy: Proxy) -> Iterator[Rule]:
+    """Carry out every write, and lose the answer to the first one of each kind to each thing."""
+    rule = proxy.inject(CutAfter(), first_of_each(WRITES))
+    try:
+        yield rule
+    finally:
+        rule.lift()
+
+
+@contextmanager
+def federation_behind(stack: Stack, proxies: Proxies, backend: str) -> Iterator[tuple[str, Proxy]]:
     """Make a Federation that reaches one backend by a proxy of its own, so that the shared one stays healthy."""
     with proxy_for(stack, backend) as proxy:
-        manifest = federation(stack, proxies, name, default=False)
-        manifest["spec"][backend]["url"] = proxy.url
-        apply_federation(stack, manifest)
-        federation_ready(stack, name)
-        yield proxy
-        bring_back(proxy)
-        path = f"/apis/fedid.io/v1alpha1/federations/{name}"
-        stack.kube("DELETE", path, accept=(404,))
-        eventually(lambda: stack.api("kube").answer("GET", path).status == 404, f"Federation {name} gone")
+        section = {**federation(stack, proxies)["spec"][backend], "url": proxy.url}
+        with own_federation(stack, proxies, f"behind-{backend}", **{backend: section}) as name:
+            yield name, proxy
 
 
 @dataclass(slots=True)
@@ -118,6 +117,12 @@ class Cast:
         )
         eventually(lambda: estate_of(self.tenant.stack, self.tenant.namespace) == wanted, f"nothing but {wanted}")
 
+    def assert_withdrawn(self) -> None:
+        """Wait until the consumers of the deleted bot have nothing left in their files."""
+        eventually(
+            lambda: set((self.tenant.secret("ended") or {})["text"].values()) == {""}, "the Secret `ended` is emptied"
+        )
+
     def assert_ended_at_authority(self) -> None:
         """See that Keycloak refuses what the deleted bot had."""
         assert self.authority.admin_api_status(self.ending_token) == 401
@@ -131,7 +136,7 @@ class Cast:
     def _assert_tokens(self) -> None:
         self.assert_ended_at_authority()
         assert self.authority.introspect(self.ending_token)["active"] is False
-        assert set((self.tenant.secret("ended") or {})["text"].values()) == {""}
+        self.assert_withdrawn()
         for name, key, role in (
             ("new", "token", "fl-client"),
             ("changed", "jwt", "fl-member"),
@@ -146,7 +151,8 @@ class Cast:
 
     def _assert_users(self) -> None:
         assert self.authority.user(self.ended_user) is None
-        for name, group, role in ((self.new_user, "/sites/a", "fl-member"), (self.changed_user, "/sites/b", "fl-admin")):
+        wanted = ((self.new_user, "/sites/a", "fl-member"), (self.changed_user, "/sites/b", "fl-admin"))
+        for name, group, role in wanted:
             account = self.authority.user(name) or {}
             assert self.authority.groups(account["id"]) == {group}
             assert self.authority.realm_roles(account["id"]) == {role}

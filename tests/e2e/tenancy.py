@@ -122,16 +122,14 @@ class Tenant:
 
     def condition(self, kind: str, name: str, about: str = "Ready") -> Body | None:
         """Return a condition of an object."""
-        body = self.get(kind, name) or {}
-        conditions = (body.get("status") or {}).get("conditions") or []
-        return next((c for c in conditions if c["type"] == about), None)
+        return _condition(self.get(kind, name), about)
 
     def ready(self, kind: str, name: str, *, seconds: float = PATIENCE_SECONDS) -> Body:
         """Wait until an object is Ready in its newest generation, and return it."""
 
         def look() -> Body | None:
             body = self.get(kind, name)
-            found = self.condition(kind, name)
+            found = _condition(body, "Ready")
             fresh = body is not None and found is not None and found["observedGeneration"] == generation(body)
             return body if fresh and found is not None and found["status"] == "True" else None
 
@@ -172,6 +170,13 @@ class Tenant:
 
         return eventually(look, f"key {key} of Secret {name}")
 
+    def emptied(self, name: str) -> None:
+        """Wait until a Secret has keys, and nothing in any of them."""
+        eventually(
+            lambda: (found := self.secret(name)) is not None and set(found["text"].values()) == {""},
+            f"Secret {name} emptied",
+        )
+
     def events(self, name: str) -> list[Body]:
         """Return the Events about an object."""
         query = f"/api/v1/namespaces/{self.namespace}/events?fieldSelector=involvedObject.name%3D{name}"
@@ -191,6 +196,11 @@ class Tenant:
         for kind, name in reversed(self._made):
             self.gone(kind, name, seconds=120)
         self.stack.kube("DELETE", f"/api/v1/namespaces/{self.namespace}", accept=(404,))
+
+
+def _condition(body: Body | None, about: str) -> Body | None:
+    conditions = ((body or {}).get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == about), None)
 
 
 def generation(body: Body) -> int:

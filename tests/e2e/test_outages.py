@@ -9,29 +9,30 @@ import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.operating import OperatorProcess, Proxies, federation_condition
-from tests.e2e.outage import AWAY, PATIENCE_SECONDS, Cast, bring_back, federation_behind, lose_answers, send_away
+from tests.e2e.outage import AWAY, PATIENCE_SECONDS, Cast, away, federation_behind, losing_answers
 from tests.e2e.tenancy import Body, Tenant
 from tests.e2e.waiting import eventually
 from tests.testbed.proxy import Proxy
 from tests.testbed.stack import Stack
 
-KEYCLOAK, VAULT = "outage-keycloak", "outage-vault"
+Behind = tuple[str, Proxy]
+"""A Federation, and what stands between it and one backend."""
 
 
 @pytest.fixture(scope="module")
-def keycloak(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Proxy]:
-    """What stands between the Federation `outage-keycloak` and Keycloak."""
+def behind_keycloak(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Behind]:
+    """A Federation with a proxy of its own before Keycloak."""
     del the_operator
-    with federation_behind(stack, proxies, KEYCLOAK, "keycloak") as proxy:
-        yield proxy
+    with federation_behind(stack, proxies, "keycloak") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def vault(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Proxy]:
-    """What stands between the Federation `outage-vault` and Vault."""
+def behind_vault(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Behind]:
+    """A Federation with a proxy of its own before Vault."""
     del the_operator
-    with federation_behind(stack, proxies, VAULT, "vault") as proxy:
-        yield proxy
+    with federation_behind(stack, proxies, "vault") as made:
+        yield made
 
 
 def _told(tenant: Tenant, kind: str, name: str, about: str, backend: str) -> Body:
@@ -51,63 +52,60 @@ def _told_waiting(tenant: Tenant, kind: str, name: str, backend: str) -> None:
     assert revocation["waitingSince"] in ready["message"]
 
 
-@pytest.mark.parametrize("way", AWAY)
-def test_an_outage_of_keycloak(  # noqa: PLR0913 - fixtures
-    tenant: Tenant, authority: Authority, keycloak: Proxy, stack: Stack, way: str
-) -> None:
-    """Conditions name Keycloak, what is published stays Ready, consumers of a deleted bot lose it, all converges."""
-    cast = Cast(tenant, authority, KEYCLOAK)
-    cast.settle()
-    still = tenant.condition("BotClient", "still")
-    send_away(keycloak, way)
-    cast.act()
-    _told(tenant, "BotClient", "new", "KeycloakSynced", "keycloak")
-    _told(tenant, "BotClient", "changed", "KeycloakSynced", "keycloak")
-    _told(tenant, "FederationUser", cast.new_user, "KeycloakSynced", "keycloak")
-    _told(tenant, "FederationUser", cast.changed_user, "KeycloakSynced", "keycloak")
-    _told_waiting(tenant, "BotClient", "ended", "keycloak")
-    _told_waiting(tenant, "FederationUser", cast.ended_user, "keycloak")
-    tenant.reason("PodIdentity", "new", "WaitingForBot")
-    tenant.reason("PodIdentity", "ended", "BotDeleting")
-    tenant.mounted("ended", "token", lambda text: text == "")
-    tenant.gone("PodIdentity", "parting")
+def _federation_told(stack: Stack, name: str, about: str) -> None:
+    """Wait until a Federation says that a backend is away."""
     eventually(
-        lambda: (federation_condition(stack, KEYCLOAK, "KeycloakReady") or {}).get("reason") == "BackendUnavailable",
-        "the Federation says that Keycloak is away",
+        lambda: (federation_condition(stack, name, about) or {}).get("reason") == "BackendUnavailable",
+        f"Federation {name} says that {about} does not hold",
         seconds=PATIENCE_SECONDS,
     )
-    assert tenant.condition("BotClient", "still") == still
-    bring_back(keycloak)
+
+
+@pytest.mark.parametrize("way", AWAY)
+def test_an_outage_of_keycloak(tenant: Tenant, authority: Authority, behind_keycloak: Behind, way: str) -> None:
+    """Conditions name Keycloak, what is published stays Ready, consumers of a deleted bot lose it, all converges."""
+    federation, proxy = behind_keycloak
+    cast = Cast(tenant, authority, federation)
+    cast.settle()
+    still = tenant.condition("BotClient", "still")
+    with away(proxy, way):
+        cast.act()
+        for name in ("new", "changed"):
+            _told(tenant, "BotClient", name, "KeycloakSynced", "keycloak")
+        for name in (cast.new_user, cast.changed_user):
+            _told(tenant, "FederationUser", name, "KeycloakSynced", "keycloak")
+        _told_waiting(tenant, "BotClient", "ended", "keycloak")
+        _told_waiting(tenant, "FederationUser", cast.ended_user, "keycloak")
+        tenant.reason("PodIdentity", "new", "WaitingForBot")
+        tenant.reason("PodIdentity", "ended", "BotDeleting")
+        cast.assert_withdrawn()
+        tenant.gone("PodIdentity", "parting")
+        _federation_told(tenant.stack, federation, "KeycloakReady")
+        assert tenant.condition("BotClient", "still") == still
     cast.assert_converged()
     assert "refused (401)" in tenant.event("ended", "RevocationProven")["message"]
 
 
 @pytest.mark.parametrize("way", AWAY)
-def test_an_outage_of_vault(  # noqa: PLR0913 - fixtures
-    tenant: Tenant, authority: Authority, vault: Proxy, stack: Stack, way: str
-) -> None:
+def test_an_outage_of_vault(tenant: Tenant, authority: Authority, behind_vault: Behind, way: str) -> None:
     """Conditions name Vault, users do not mind, Keycloak refuses a deleted bot at once, its object goes later."""
-    cast = Cast(tenant, authority, VAULT)
+    federation, proxy = behind_vault
+    cast = Cast(tenant, authority, federation)
     cast.settle()
     still = tenant.condition("BotClient", "still")
-    send_away(vault, way)
-    cast.act()
-    tenant.ready("FederationUser", cast.new_user, seconds=PATIENCE_SECONDS)
-    tenant.ready("FederationUser", cast.changed_user)
-    tenant.gone("FederationUser", cast.ended_user)
-    _told(tenant, "BotClient", "new", "Published", "vault")
-    _told(tenant, "BotClient", "changed", "Published", "vault")
-    _told_waiting(tenant, "BotClient", "ended", "vault")
-    cast.assert_ended_at_authority()
-    assert (tenant.get("BotClient", "ended") or {})["status"]["revocation"]["positiveCheckAt"]
-    tenant.mounted("ended", "token", lambda text: text == "")
-    eventually(
-        lambda: (federation_condition(stack, VAULT, "VaultReady") or {}).get("reason") == "BackendUnavailable",
-        "the Federation says that Vault is away",
-        seconds=PATIENCE_SECONDS,
-    )
-    assert tenant.condition("BotClient", "still") == still
-    bring_back(vault)
+    with away(proxy, way):
+        cast.act()
+        tenant.ready("FederationUser", cast.new_user, seconds=PATIENCE_SECONDS)
+        tenant.ready("FederationUser", cast.changed_user)
+        tenant.gone("FederationUser", cast.ended_user)
+        for name in ("new", "changed"):
+            _told(tenant, "BotClient", name, "Published", "vault")
+        _told_waiting(tenant, "BotClient", "ended", "vault")
+        cast.assert_ended_at_authority()
+        assert (tenant.get("BotClient", "ended") or {})["status"]["revocation"]["positiveCheckAt"]
+        cast.assert_withdrawn()
+        _federation_told(tenant.stack, federation, "VaultReady")
+        assert tenant.condition("BotClient", "still") == still
     cast.assert_converged()
     assert "refused (401)" in tenant.event("ended", "RevocationProven")["message"]
 
@@ -120,13 +118,8 @@ def test_an_outage_of_the_api_server(
     cast = Cast(tenant, authority)
     cast.settle()
     pid = operator.pid
-    send_away(proxies.kubernetes, way)
-    cast.act()
-    eventually(
-        lambda: len(proxies.kubernetes.exchanges()) > 0 or way == "refuses connections",
-        "the operator asks for the API server",
-    )
-    bring_back(proxies.kubernetes)
+    with away(proxies.kubernetes, way):
+        cast.act()
     cast.assert_converged()
     assert operator.running
     assert operator.pid == pid
@@ -134,13 +127,19 @@ def test_an_outage_of_the_api_server(
 
 @pytest.mark.parametrize("backend", ["keycloak", "vault", "kubernetes"])
 def test_answers_that_are_lost(  # noqa: PLR0913 - fixtures
-    tenant: Tenant, authority: Authority, keycloak: Proxy, vault: Proxy, proxies: Proxies, backend: str
+    tenant: Tenant,
+    authority: Authority,
+    behind_keycloak: Behind,
+    behind_vault: Behind,
+    proxies: Proxies,
+    backend: str,
 ) -> None:
-    """Each write is carried out and its answer lost the first time: everything converges without a second of a kind."""
-    proxy = {"keycloak": keycloak, "vault": vault, "kubernetes": proxies.kubernetes}[backend]
-    cast = Cast(tenant, authority, {"keycloak": KEYCLOAK, "vault": VAULT}.get(backend))
+    """Each write is carried out and its answer lost the first time: everything converges, nothing is made twice."""
+    behind = {"keycloak": behind_keycloak, "vault": behind_vault, "kubernetes": (None, proxies.kubernetes)}
+    federation, proxy = behind[backend]
+    cast = Cast(tenant, authority, federation)
     cast.settle()
-    lose_answers(proxy)
-    cast.act()
-    cast.assert_converged()
-    bring_back(proxy)
+    with losing_answers(proxy) as rule:
+        cast.act()
+        cast.assert_converged()
+    assert rule.hits > 3

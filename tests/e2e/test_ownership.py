@@ -85,9 +85,7 @@ def _user(hands: Hands, *, email: bool) -> Rival:
     manifest = user(name, email=f"{taken}@example.org") if email else user(name, username=taken)
     owner = "belongs to another user" if email else "carries no owner mark of fedid"
     step = "spec.email" if email else "spec.username"
-    return Rival(
-        manifest, owner, step, lambda: hands.user_as_it_stands(user_id), lambda: hands.delete_user(user_id)
-    )
+    return Rival(manifest, owner, step, lambda: hands.user_as_it_stands(user_id), lambda: hands.delete_user(user_id))
 
 
 def _entry(tenant: Tenant, hands: Hands, name: str, entry: str = "client", **where: str | None) -> Rival:
@@ -130,9 +128,7 @@ def _rivals(tenant: Tenant, hands: Hands, first_version: str) -> list[Rival]:
     ]
 
 
-def test_what_a_stranger_owns_is_left_untouched_until_it_goes(
-    tenant: Tenant, hands: Hands, first_version: str
-) -> None:
+def test_what_a_stranger_owns_is_left_untouched_until_it_goes(tenant: Tenant, hands: Hands, first_version: str) -> None:
     """A taken clientId, username, address, Vault path or Secret name: Conflict, not a byte changed, then recovery."""
     rivals = _rivals(tenant, hands, first_version)
     before = [rival.as_it_stands() for rival in rivals]
@@ -218,7 +214,9 @@ def test_what_lost_its_owner_mark_is_neither_changed_nor_deleted(
 
     def states() -> list[str]:
         return [
-            hands.client_as_it_stands(unmarked), hands.client_as_it_stands(replaced), hands.user_as_it_stands(user_id)
+            hands.client_as_it_stands(unmarked),
+            hands.client_as_it_stands(replaced),
+            hands.user_as_it_stands(user_id),
         ]
 
     before = states()
@@ -271,9 +269,7 @@ def test_a_vault_path_that_lost_its_mark_stays_and_is_named(
     hands.delete_entry(path)
 
 
-def test_deletion_succeeds_when_everything_is_gone_already(
-    tenant: Tenant, hands: Hands, authority: Authority
-) -> None:
+def test_deletion_succeeds_when_everything_is_gone_already(tenant: Tenant, hands: Hands, authority: Authority) -> None:
     """Invariant 7: client, Vault paths, Secret and user were deleted by hand; the objects go all the same."""
     person = unique("ana")
     tenant.apply(bot("trainer"), pod_identity("trainer"), user(person))
@@ -293,9 +289,7 @@ def test_deletion_succeeds_when_everything_is_gone_already(
     assert authority.client(f"{tenant.namespace}.trainer") is None
 
 
-def test_deletion_succeeds_when_nothing_was_ever_made(
-    tenant: Tenant, authority: Authority, proxies: Proxies
-) -> None:
+def test_deletion_succeeds_when_nothing_was_ever_made(tenant: Tenant, authority: Authority, proxies: Proxies) -> None:
     """Invariant 7: neither a role that does not exist, nor a create that never came through, keeps an object."""
     person = unique("ana")
     rule = proxies.keycloak.inject(Status(500), requests_to(".*/(clients|users)", "POST"))
@@ -339,8 +333,7 @@ def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
     tenant.apply(bot("trainer"))
     message = tenant.reason("BotClient", "trainer", "Conflict")["message"]
     assert former["metadata"]["uid"] in message, message
-    tenant.mounted("trainer", "token", lambda text: not text)
-    tenant.mounted("trainer", "client.env", lambda text: not text)
+    tenant.emptied("trainer")
     after = [hands.client_as_it_stands(former["status"]["clientUuid"]), *map(hands.entry_as_it_stands, left)]
     assert after == before
     hands.delete_client(former["status"]["clientUuid"])

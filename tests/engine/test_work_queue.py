@@ -64,6 +64,7 @@ class TestAdd:
         queue: WorkQueue[str] = WorkQueue()
         for key, priority in [("d1", DRIFT), ("c1", CHANGE), ("x1", DELETION), ("d2", DRIFT), ("x2", DELETION)]:
             queue.add(key, priority)
+            await asyncio.sleep(1)
         assert await order(queue, 5) == ["x1", "x2", "c1", "d1", "d2"]
 
     @in_virtual_time

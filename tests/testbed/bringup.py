@@ -67,7 +67,7 @@ def up(
             lambda: _bring_up_vault(stack, progress),
             lambda: _bring_up_keycloak(stack, progress),
         )
-        if with_operator and stack.process("operator").running():
+        if with_operator:
             operator_process.ensure_federation(stack, progress)
             progress.say(f"Federation {operator_process.FEDERATION}: Ready")
         what = "already up" if running and _all_were(running, operator=with_operator) else "up"

@@ -3,13 +3,15 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT, condition
 from tests.testbed.errors import StackError
-from tests.testbed.paths import REPOSITORY
+from tests.testbed.paths import REPOSITORY, write_private
 from tests.testbed.progress import Progress, wait_until
 from tests.testbed.server import plain_environment
+from tests.testbed.tools import content_key
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack
@@ -37,6 +39,8 @@ def install_crds(stack: "Stack") -> None:
 def install_chart(stack: "Stack", **values: Any) -> None:
     """Install or upgrade the chart of the clone, without pods: no node could run them.
 
+    Nothing happens if this very chart was installed with these very values before.
+
     Args:
         stack: Its API server must be up.
         values: Top-level chart values, on top of what the testbed needs.
@@ -45,10 +49,24 @@ def install_chart(stack: "Stack", **values: Any) -> None:
         StackError: Helm refused.
     """
     merged = {"replicaCount": 0, "serviceAccount": {"name": SERVICE_ACCOUNT}, **values}
+    text = json.dumps(merged, sort_keys=True)
+    files = sorted(path for path in CHART.rglob("*") if path.is_file())
+    key = content_key(text, *(f"{path.relative_to(CHART)}\n{path.read_text()}" for path in files))
+    if installed_key(stack) == key:
+        return
     command = ["helm", "upgrade", "--install", RELEASE, str(CHART)]
     # Taking over: a developer may have applied the CRDs by hand before.
     options = ["--namespace", OPERATOR_NAMESPACE, "--take-ownership", "--force-conflicts"]
-    run_tool(stack, [*command, *options, "--values", "-"], stdin=json.dumps(merged))
+    run_tool(stack, [*command, *options, "--values", "-"], stdin=text)
+    write_private(stack.paths.chart_key, key)
+
+
+def installed_key(stack: "Stack") -> str | None:
+    """Return the key of the chart and values that install_chart installed last, None if they went."""
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{SERVICE_ACCOUNT}"
+    if not stack.paths.chart_key.exists() or stack.api("kube").answer("GET", path).status != HTTPStatus.OK:
+        return None
+    return stack.paths.chart_key.read_text()
 
 
 def wait_for_crds(stack: "Stack", progress: Progress) -> None:

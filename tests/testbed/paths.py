@@ -163,6 +163,11 @@ class StatePaths:
         return self.root / "vault.json"
 
     @property
+    def chart_key(self) -> Path:
+        """Tells which chart and values are installed."""
+        return self.root / "chart-key"
+
+    @property
     def helm(self) -> Path:
         """Helm's own folders, so that it leaves the person's alone."""
         return self.root / "helm"

@@ -171,7 +171,7 @@ def plan_bot(
 
 def _client_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
     if observed.client is None:
-        keep = _stored_secret(observed) is not None and not observed.recorded.withdrawn
+        keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
     # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.

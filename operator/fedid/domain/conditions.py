@@ -13,7 +13,16 @@ from typing import Any
 
 from fedid.errors import Error
 
-__all__ = ["Condition", "ConditionType", "Reason", "condition_of", "is_told", "merged_conditions", "reason_of", "rfc3339"]
+__all__ = [
+    "Condition",
+    "ConditionType",
+    "Reason",
+    "condition_of",
+    "is_told",
+    "merged_conditions",
+    "reason_of",
+    "rfc3339",
+]
 
 _LONGEST_MESSAGE = 4096
 """Characters; the API server takes 32,768, a reader far fewer."""

@@ -41,7 +41,10 @@ class UpdateUser:
 
 @dataclass(frozen=True, slots=True)
 class EndSessions:
-    """End the sessions of a user who is disabled: enabled again, the old ones would be good again."""
+    """End the sessions of a user who is disabled: enabled again, the old ones would be good again.
+
+    So they end when the user is disabled and, since that may have been cut off, once more before it is enabled.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def plan_user(
     left = sorted(set(observed.groups) - desired.groups)
     joined = sorted(desired.groups - set(observed.groups))
     return (
+        *((EndSessions(),) if desired.enabled and not observed.user.enabled else ()),
         *((UpdateUser(fields),) if fields else ()),
         *((EndSessions(),) if not desired.enabled and observed.user.enabled else ()),
         *(LeaveGroup(path, observed.groups[path]) for path in left),

@@ -80,7 +80,7 @@ def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]
         return
     deleting = "deletionTimestamp" in body["metadata"]
     operator.news(key, Priority.DELETION if deleting else Priority.CHANGE)
-    if before is None or deleting:
+    if before is None or deleting or _is_default(before) != _is_default(body):
         _wake_dependents(operator, key)
 
 
@@ -132,6 +132,11 @@ def _namespace_changed(operator: Operator, change: str | None, body: Any) -> Non
     if directory.namespace_labels(key.name) != before:
         for identity in directory.identities_in(key.name):
             operator.news(identity, Priority.CHANGE)
+
+
+def _is_default(body: Any) -> bool:
+    """Tell whether it is a Federation that claims those who name none; another claim changes the others' as well."""
+    return body["kind"] == FEDERATION and bool((body.get("spec") or {}).get("default"))
 
 
 def _asks_the_same(before: Any, after: Any) -> bool:

@@ -57,10 +57,13 @@ class BotFacts:
 class BotApplication:
     """Applies plans to one bot."""
 
-    def __init__(self, world: World, body: Body, desired: DesiredBot, backends: Backends) -> None:
-        """Work on this bot."""
+    def __init__(
+        self, world: World, body: Body, desired: DesiredBot, backends: Backends, *, tell_repairs: bool
+    ) -> None:
+        """Work on this bot; with `tell_repairs`, what has to be changed was changed by hand."""
         self._world = world
         self._body = body
+        self._tell_repairs = tell_repairs
         self._key = meta_of(body).key
         self._desired = desired
         self._provider = backends.identity_provider
@@ -97,7 +100,7 @@ class BotApplication:
                 await self._provider.remove_roles(await self._subject(facts), roles)
                 self._audit("RemoveRoles", roles=_names(roles))
             case ProveSecret():
-                await self._mint(facts)
+                await self._mint(facts, observed)
             case MintToken():
                 await self._mint_token(step, facts, observed)
             case PublishSecret(version):
@@ -156,30 +159,29 @@ class BotApplication:
             facts.subject = await self._provider.service_account_id(self._desired.client_uuid)
         return facts.subject
 
-    async def _mint(self, facts: BotFacts) -> MintedToken:
+    async def _mint(self, facts: BotFacts, observed: ObservedBot) -> MintedToken:
         """Mint a token with the bot secret and check it against the spec; that proves the secret too."""
         if facts.secret is None:
             self._world.freshness.expire(self._key)
             message = f"The bot secret of {self._key} is not in Vault; looking at Keycloak again"
             raise BackendUnavailableError(message, backend="vault")
-        minted = await self._provider.mint(ClientCredentials(self._desired.client_id, facts.secret))
-        if minted is None:
+        client_id = self._desired.client_id
+        minted = await self._provider.mint(ClientCredentials(client_id, facts.secret))
+        faults = token_faults(minted.claims, self._desired.expectation) if minted is not None else ()
+        if minted is None or (faults and not observed.keycloak_seen):
             # On a pass that only renews, somebody changed the client since the last look: look at everything.
             self._world.freshness.expire(self._key)
-            message = (
-                f"Keycloak refuses the bot secret of client {self._desired.client_id}; looking at the client again"
-            )
+            wrong = f"gives a token that is not good ({'; '.join(faults)})" if faults else "refuses the bot secret"
+            message = f"Keycloak {wrong} for client {client_id}; looking at the client again"
             raise BackendUnavailableError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
-        if faults := token_faults(minted.claims, self._desired.expectation):
-            message = (
-                f"A token of client {self._desired.client_id} was minted and is not published: {'; '.join(faults)}"
-            )
+        if faults:
+            message = f"A token of client {client_id} was minted and is not published: {'; '.join(faults)}"
             raise BackendRejectedError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
         facts.subject = minted.claims.subject
         return minted
 
     async def _mint_token(self, step: MintToken, facts: BotFacts, observed: ObservedBot) -> None:
-        minted = await self._mint(facts)
+        minted = await self._mint(facts, observed)
         facts.minted[step.name] = minted
         self._audit("MintToken", token=step.name, why=step.why, token_id=minted.claims.token_id)
         old = observed.claims.get(step.name)
@@ -227,10 +229,12 @@ class BotApplication:
     async def _tell_repair(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> None:
         """Tell an Event about what somebody changed by hand; a change of the spec is no repair."""
         status = self._body.get("status") or {}
-        if not observed.keycloak_seen or status.get("observedGeneration") != meta_of(self._body).generation:
+        if not self._tell_repairs or not observed.keycloak_seen or observed.recorded.withdrawn:
+            return
+        if status.get("observedGeneration") != meta_of(self._body).generation:
             return
         if any(asked != self._desired.ask_hash for asked in observed.recorded.ask_hashes.values()):
-            return  # the Federation's defaults or grants changed
+            return  # the Federation's defaults changed
         repaired = [text for step in plan if (text := _repair(step)) is not None]
         if not repaired or status.get("clientUuid") is None:
             return

@@ -20,7 +20,16 @@ from fedid.reconcile.bot_application import BotApplication, BotFacts
 from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_teardown import BotTeardown
-from fedid.reconcile.gate import backends_of, federation_name, judged, pinned_federation, with_finalizer
+from fedid.reconcile.gate import (
+    backends_of,
+    federation_name,
+    granted_condition,
+    judged,
+    judged_as_before,
+    pinned_federation,
+    require_usable,
+    with_finalizer,
+)
 from fedid.reconcile.roles import existing_roles
 from fedid.reconcile.status import kept_conditions, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
@@ -67,15 +76,16 @@ class BotReconciler:
         verdict = _bounded(judged(world, backends, asks_of_bot(spec), spec.meta.key.namespace), spec)
         if not verdict.granted:
             await self._refuse(body, spec, verdict)
+        require_usable(backends, spec.meta, vault=True)
         body = await with_finalizer(world, body)
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
-        facts = await self._converge(body, spec, desired, backends)
+        application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
+        facts = await self._converge(body, spec, desired, backends, application)
         await self._settle(body, spec, desired, backends, verdict, facts)
         if facts.published:
             for pod in world.directory.pods_of_bot(spec.meta.key):
                 world.wake(pod, Priority.CHANGE)
-        if not verdict.granted:
-            raise NotGrantedError(verdict.message)
+        # What is not covered was told; what is covered goes on living, renewals included.
         return self._again(spec, facts, backends)
 
     async def _refuse(self, body: Body, spec: BotClient, verdict: Verdict) -> None:
@@ -92,13 +102,14 @@ class BotReconciler:
             self._world.wake(spec.meta.key, Priority.DELETION)
         raise NotGrantedError(verdict.message)
 
-    async def _converge(self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends) -> BotFacts:
+    async def _converge(
+        self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends, application: BotApplication
+    ) -> BotFacts:
         world, meta = self._world, spec.meta
         status: Mapping[str, Any] = body.get("status") or {}
         roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
         never_made = not status.get("clientUuid")
         look = not world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
-        application = BotApplication(world, body, desired, backends)
         if never_made:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
             observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
@@ -138,12 +149,6 @@ class BotReconciler:
         count = len(desired.tokens)
         synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
         published = f"The bot secret and {count} token{'' if count == 1 else 's'} are proven and in Vault"
-        granted = Condition(
-            ConditionType.GRANTED,
-            verdict.granted,
-            Reason.GRANTED if verdict.granted else Reason.NOT_GRANTED,
-            verdict.message,
-        )
         ready = (
             Condition(ConditionType.READY, True, Reason.READY, f"{published}; verifiers accept them")
             if verdict.granted
@@ -151,7 +156,7 @@ class BotReconciler:
         )
         told = (
             ready,
-            granted,
+            granted_condition(verdict),
             Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced),
             Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, published),
         )

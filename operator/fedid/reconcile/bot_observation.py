@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedid.domain.bot_plan import ObservedBot, Recorded
@@ -14,7 +15,20 @@ from fedid.errors import OwnershipConflictError
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends
 
-__all__ = ["observe_bot", "observe_stored", "own_client", "recorded_in"]
+__all__ = ["StoredCredentials", "observe_bot", "observe_stored", "own_client", "recorded_in"]
+
+
+@dataclass(slots=True)
+class StoredCredentials:
+    """What lies in Vault at the paths of a bot."""
+
+    client: StoredEntry | None = None
+    tokens: dict[str, StoredEntry] = field(default_factory=dict)
+    """By token name."""
+    claims: dict[str, TokenClaims] = field(default_factory=dict)
+    """By token name; verified, for those that are tokens of this very client."""
+    strangers: dict[str, str] = field(default_factory=dict)
+    """Path to whose it is, for what somebody else put there; nothing of it was read."""
 
 
 async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
@@ -48,14 +62,17 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
             provider = backends.identity_provider
             subject = status.get("serviceAccountSubject") or await provider.service_account_id(client_uuid)
             mappings = await provider.role_mappings(subject)
-    stored_client, stored_tokens, claims = await observe_stored(backends, bot, owner)
+    stored = await observe_stored(backends, bot, owner, client_id)
+    for path, whose in stored.strangers.items():
+        message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
+        raise OwnershipConflictError(message, backend="vault")
     return ObservedBot(
         keycloak_seen=look,
         client=client,
         mappings=mappings,
-        stored_client=stored_client,
-        stored_tokens=stored_tokens,
-        claims=claims,
+        stored_client=stored.client,
+        stored_tokens=stored.tokens,
+        claims=stored.claims,
         recorded=recorded_in(status),
     )
 
@@ -83,36 +100,30 @@ async def own_client(backends: Backends, client_uuid: str, client_id: str, owner
     raise OwnershipConflictError(message, backend="keycloak")
 
 
-async def observe_stored(
-    backends: Backends, bot: ObjectKey, owner: str, *, strangers: bool = False
-) -> tuple[StoredEntry | None, dict[str, StoredEntry], dict[str, TokenClaims]]:
-    """Return the bot secret and the tokens that lie in Vault under our mark, and the claims of those that verify.
+async def observe_stored(backends: Backends, bot: ObjectKey, owner: str, client_id: str) -> StoredCredentials:
+    """Return the bot secret and the tokens that lie in Vault under our mark, and what lies there under another.
 
     Args:
         backends: Of the bot's Federation.
         bot: Which one.
         owner: Our owner mark.
-        strangers: Whether somebody else's entries are passed over (at teardown) instead of being a conflict.
-
-    Raises:
-        OwnershipConflictError: Somebody else's entry lies at one of the bot's paths.
+        client_id: Of the bot; what was issued to another client is none of its tokens, whoever put it there.
     """
     store, provider = backends.secret_store, backends.identity_provider
     paths = BotPaths(backends.federation.vault.path_prefix, bot)
-    client = _own(await store.read(paths.client, owner), paths.client, owner, strangers=strangers)
-    tokens: dict[str, StoredEntry] = {}
-    claims: dict[str, TokenClaims] = {}
+    found = StoredCredentials()
+    found.client = _own(await store.read(paths.client, owner), paths.client, owner, found.strangers)
     for name in await store.names(paths.tokens):
         path = paths.token(name)
-        entry = _own(await store.read(path, owner), path, owner, strangers=strangers)
+        entry = _own(await store.read(path, owner), path, owner, found.strangers)
         if entry is None:
             continue
-        tokens[name] = entry
+        found.tokens[name] = entry
         token = entry.data.get("token")
-        verified = await provider.verify(token) if token else None
-        if verified is not None:
-            claims[name] = verified
-    return client, tokens, claims
+        claims = await provider.verify(token) if token else None
+        if claims is not None and claims.authorized_party == client_id:
+            found.claims[name] = claims
+    return found
 
 
 def recorded_in(status: Mapping[str, Any]) -> Recorded:
@@ -124,11 +135,8 @@ def recorded_in(status: Mapping[str, Any]) -> Recorded:
     )
 
 
-def _own(entry: StoredEntry | None, path: str, owner: str, *, strangers: bool) -> StoredEntry | None:
-    if entry is not None and entry.owner != owner:
-        if strangers:
-            return None
-        whose = f"carries the owner mark {entry.owner}" if entry.owner else "carries no owner mark of fedid"
-        message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
-        raise OwnershipConflictError(message, backend="vault")
-    return entry
+def _own(entry: StoredEntry | None, path: str, owner: str, strangers: dict[str, str]) -> StoredEntry | None:
+    if entry is None or entry.owner == owner:
+        return entry
+    strangers[path] = f"carries the owner mark {entry.owner}" if entry.owner else "carries no owner mark of fedid"
+    return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
@@ -17,7 +16,7 @@ from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, MintedToken
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
+from fedid.errors import BackendError, BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import backends_of, federation_name, without_finalizer
@@ -27,8 +26,6 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotTeardown"]
 
-_DATE_LAG = timedelta(seconds=1)
-"""A `Date` header is made once a second, so the true second may be one later than the one that was read."""
 _REMEMBERED_DELETIONS = 10_000
 
 
@@ -41,8 +38,10 @@ class _Evidence:
     """Published tokens by name, and a probe under the empty name."""
     secret: Sensitive | None = None
     vault_paths: list[str] = field(default_factory=list)
-    vault_error: BackendUnavailableError | None = None
-    """Vault was away: the authority went first, and the published tokens are looked at when it is back."""
+    left: list[str] = field(default_factory=list)
+    """What stays in Vault because it is not ours, in words."""
+    vault_error: BackendError | None = None
+    """Vault was away, or refuses us: the authority goes first, and the published tokens are looked at later."""
 
 
 class BotTeardown:
@@ -109,16 +108,21 @@ class BotTeardown:
         evidence = _Evidence(client_id)
         owner = self._world.owner(meta.uid)
         try:
-            stored, tokens, claims = await observe_stored(backends, meta.key, owner, strangers=True)
-        except BackendUnavailableError as error:
+            stored = await observe_stored(backends, meta.key, owner, client_id)
+        except BackendError as error:
+            if error.backend != "vault":
+                raise
             evidence.vault_error = error
             return evidence
         paths = BotPaths(backends.federation.vault.path_prefix, meta.key)
-        if stored is not None:
-            evidence.secret = stored.data.get("client_secret")
+        if stored.client is not None:
+            evidence.secret = stored.client.data.get("client_secret")
             evidence.vault_paths.append(paths.client)
-        evidence.vault_paths += [paths.token(name) for name in tokens]
-        evidence.tokens = {name: MintedToken(tokens[name].data["token"], found) for name, found in claims.items()}
+        evidence.vault_paths += [paths.token(name) for name in stored.tokens]
+        evidence.left = [f"{path} {whose} and was left untouched" for path, whose in stored.strangers.items()]
+        evidence.tokens = {
+            name: MintedToken(stored.tokens[name].data["token"], claims) for name, claims in stored.claims.items()
+        }
         return evidence
 
     async def _end_at_authority(self, body: Body, meta: Meta, evidence: _Evidence, backends: Backends) -> Body:
@@ -129,7 +133,7 @@ class BotTeardown:
         if client is None:
             if evidence.tokens or evidence.secret is not None:
                 # An earlier pass, or a hand, deleted it: at the latest now.
-                world.last_deletions.setdefault(evidence.client_id, provider.server_now() + _DATE_LAG)
+                world.last_deletions.setdefault(evidence.client_id, provider.server_now_at_most())
             return body
         if client.owner != world.owner(meta.uid):
             message = (
@@ -181,7 +185,7 @@ class BotTeardown:
     def _remember_deletion(self, client_id: str, backends: Backends) -> None:
         deletions = self._world.last_deletions
         deletions.pop(client_id, None)
-        deletions[client_id] = backends.identity_provider.server_now() + _DATE_LAG
+        deletions[client_id] = backends.identity_provider.server_now_at_most()
         while len(deletions) > _REMEMBERED_DELETIONS:
             del deletions[next(iter(deletions))]
 
@@ -261,8 +265,10 @@ class BotTeardown:
             token_id=revocation.get("tokenId"),
             proven_at=proven_at,
             proof=proof,
+            left_in_vault=evidence.left,
         )
-        message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; its Vault paths answer 404"
+        vault = "; ".join(["what is ours in Vault answers 404", *evidence.left])
+        message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
         await self._world.cluster.emit(
             body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
         )

@@ -16,7 +16,7 @@ from fedid.domain.resources import Body, Federation, meta_of, parse_federation
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.engine import Outcome, Priority
-from fedid.errors import Error, InvalidSpecError, NotReadyError
+from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotReadyError
 from fedid.reconcile.gate import with_finalizer, without_finalizer
 from fedid.reconcile.status import write_status
 from fedid.reconcile.world import Backends, World
@@ -28,6 +28,7 @@ _LOOK_AGAIN = timedelta(minutes=1)
 _LOOK_AGAIN_SOON = timedelta(seconds=2)
 """While it does not: one cheap probe that stands for every identity that waits."""
 _LISTED = 5
+_AWAY = frozenset({Reason.BACKEND_UNAVAILABLE, Reason.VAULT_SEALED})
 
 
 class FederationReconciler:
@@ -50,14 +51,16 @@ class FederationReconciler:
             federation, grants = parse_federation(body), parse_grants(body["spec"])
             body = await with_finalizer(self._world, body)
             backends = await self._backends(federation, grants)
-        except (InvalidSpecError, NotReadyError) as error:
+        except (InvalidSpecError, NotReadyError, BackendDeniedError) as error:
             return await self._unusable(body, error)
-        was_ready = backends.keycloak_ready and backends.vault_ready
+        before = (backends.keycloak_ready, backends.vault_ready)
         conditions, fields = await self._look(backends)
-        ready = backends.keycloak_ready and backends.vault_ready
-        await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
-        if ready and not was_ready:
+        after = (backends.keycloak_ready, backends.vault_ready)
+        if None in before or any(now and not was for was, now in zip(before, after, strict=True)):
+            # At the first look also if neither is ready: those who waited for it say why then.
             self._wake_identities(meta.key.name)
+        await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
+        ready = all(after)
         return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
 
     async def _backends(self, federation: Federation, grants: tuple[Any, ...]) -> Backends:
@@ -67,10 +70,11 @@ class FederationReconciler:
         digest = _digest(federation, credentials)
         known = world.backends.get(name)
         if known is not None and known.access_digest == digest:
-            if (known.grants, known.federation.token_lifetime) != (grants, federation.token_lifetime):
-                known.grants, known.federation = grants, federation
+            defaults = (known.federation.token_lifetime, known.federation.resync_period)
+            changed = (known.grants, defaults) != (grants, (federation.token_lifetime, federation.resync_period))
+            known.grants, known.federation = grants, federation
+            if changed:
                 self._wake_identities(name)
-            known.federation = federation
             return known
         made = Backends(
             federation=federation,
@@ -80,6 +84,7 @@ class FederationReconciler:
             access_digest=digest,
         )
         world.backends[name] = made
+        world.unusable.pop(name, None)
         if known is not None:
             await _close(known)
         return made
@@ -104,7 +109,7 @@ class FederationReconciler:
             self._look_at_keycloak(backends), self._look_at_vault(backends)
         )
         backends.keycloak_ready, backends.vault_ready = keycloak.status is True, vault.status is True
-        backends.message = next((c.message for c in (keycloak, vault) if c.status is not True), "")
+        backends.keycloak_refusal, backends.vault_refusal = _refusal(keycloak), _refusal(vault)
         fields: dict[str, Any] = {"isDefault": self._is_default(federation)}
         if issuer is not None:
             fields["issuer"] = issuer
@@ -143,7 +148,7 @@ class FederationReconciler:
         if facts.missing_permissions:
             message = (
                 f"Vault's role {access.jwt_role} lacks {', '.join(facts.missing_permissions)}; add it to the policy "
-                "of that role"
+                "of that role, or correct spec.vault.mount and spec.vault.pathPrefix"
             )
             return _no(ConditionType.VAULT_READY, Reason.PERMISSION_MISSING, message), facts.version
         message = f"Mount {access.mount} (KV version {access.kv_version}) answers below {access.path_prefix}/"
@@ -182,7 +187,10 @@ class FederationReconciler:
         known = self._world.backends.get(name)
         if known is not None:
             known.keycloak_ready = known.vault_ready = False
-            known.message = error.message
+            known.keycloak_refusal = known.vault_refusal = error.message
+        elif self._world.unusable.get(name) != error.message:
+            self._world.unusable[name] = error.message
+            self._wake_identities(name)
         await write_status(self._world, body, (_failed(ConditionType.READY, error),), {})
         return self._again(_LOOK_AGAIN_SOON * 5)
 
@@ -202,6 +210,7 @@ class FederationReconciler:
             await write_status(self._world, body, told, {})
             return self._again(_LOOK_AGAIN_SOON)
         await without_finalizer(self._world, body)
+        self._world.unusable.pop(meta.key.name, None)
         known = self._world.backends.pop(meta.key.name, None)
         if known is not None:
             await _close(known)
@@ -231,6 +240,11 @@ def _failed(about: ConditionType, error: Error) -> Condition:
 
 def _no(about: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(about, False, reason, message)
+
+
+def _refusal(told: Condition) -> str:
+    """Return why nothing new may be begun, empty if the backend is ready or only away."""
+    return "" if told.status is True or told.reason in _AWAY else told.message
 
 
 def _digest(federation: Federation, credentials: ClientCredentials) -> str:

@@ -36,8 +36,11 @@ from fedid.errors import (
 from fedid.reconcile.gate import (
     backends_of,
     federation_name,
+    granted_condition,
     judged,
+    judged_as_before,
     pinned_federation,
+    require_usable,
     with_finalizer,
     without_finalizer,
 )
@@ -83,11 +86,10 @@ class UserReconciler:
             if spec.meta.has_finalizer:
                 await self._withdraw(body, spec.meta, backends)
             raise NotGrantedError(verdict.message)
+        require_usable(backends, spec.meta, vault=False)
         body = await with_finalizer(world, body)
         user_id = await self._converge(body, spec, verdict, backends)
         await self._settle(body, spec, verdict, backends, user_id)
-        if not verdict.granted:
-            raise NotGrantedError(verdict.message)
         until = world.clock.monotonic() + backends.federation.resync_period.total_seconds()
         return Outcome(until)
 
@@ -109,7 +111,8 @@ class UserReconciler:
         if user_id is None:
             message = f"User {spec.username} appeared while it was being created; looking again"
             raise BackendUnavailableError(message, backend="keycloak")
-        if plan and status.get("observedGeneration") == spec.meta.generation and status.get("userId"):
+        unasked = status.get("observedGeneration") == spec.meta.generation and judged_as_before(body, verdict)
+        if plan and unasked and status.get("userId"):
             await self._tell_repair(body, plan)
         return user_id
 
@@ -175,13 +178,11 @@ class UserReconciler:
     ) -> None:
         realm = backends.federation.keycloak.realm
         synced = f"User {spec.username} of realm {realm} is as the spec says"
-        granted = verdict.granted
-        reason = Reason.GRANTED if granted else Reason.NOT_GRANTED
         told = (
             Condition(ConditionType.READY, True, Reason.READY, synced)
-            if granted
-            else Condition(ConditionType.READY, False, reason, verdict.message),
-            Condition(ConditionType.GRANTED, granted, reason, verdict.message),
+            if verdict.granted
+            else Condition(ConditionType.READY, False, Reason.NOT_GRANTED, verdict.message),
+            granted_condition(verdict),
             Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced),
         )
         fields = {"federation": backends.federation.meta.key.name, "userId": user_id, "revocation": None}
@@ -276,8 +277,9 @@ async def _observe(backends: Backends, user_id: str | None, username: str, owner
         return ObservedUser()
     if user.owner != owner:
         whose = f"carries the owner mark {user.owner}" if user.owner else "carries no owner mark of fedid"
+        what = f" ({user.object_name})" if user.object_name else ""
         message = (
-            f"User {username} of realm {realm} exists and {whose}; it is left untouched. "
+            f"User {username} of realm {realm} exists and {whose}{what}; it is left untouched. "
             "Choose another spec.username (a new FederationUser), or have its owner delete the user"
         )
         raise OwnershipConflictError(message, backend="keycloak")

@@ -19,6 +19,7 @@ __all__ = [
     "judged",
     "judged_as_before",
     "pinned_federation",
+    "require_usable",
     "with_finalizer",
     "without_finalizer",
 ]
@@ -66,7 +67,32 @@ def backends_of(world: World, federation: str) -> Backends | None:
     if body is None:
         message = f"Federation {federation} does not exist; create it, or name another in spec.federationRef"
         raise NotReadyError(message, reason=Reason.FEDERATION_MISSING)
-    return world.backends.get(body["metadata"]["name"])
+    known = world.backends.get(federation)
+    if known is None and (why := world.unusable.get(federation)) is not None:
+        raise _not_ready(federation, why)
+    return known
+
+
+def require_usable(backends: Backends, meta: Meta, *, vault: bool) -> None:
+    """Begin nothing new in a Federation where a person has to mend something first; what exists goes on.
+
+    A backend that is only away is no such thing: what depends on it says so itself, and the rest may go on.
+
+    Args:
+        backends: Of the object's Federation.
+        meta: Of the object; with our finalizer on it, it was begun before.
+        vault: Whether the object needs Vault too.
+
+    Raises:
+        NotReadyError: Keycloak or Vault refuses the operator; the Federation wakes the object when that is mended.
+    """
+    why = backends.keycloak_refusal or (backends.vault_refusal if vault else "")
+    if why and not meta.has_finalizer:
+        raise _not_ready(backends.federation.meta.key.name, why)
+
+
+def _not_ready(federation: str, why: str) -> NotReadyError:
+    return NotReadyError(f"Federation {federation} is not ready: {why}", reason=Reason.FEDERATION_NOT_READY)
 
 
 def judged(world: World, backends: Backends, asks: Iterable[Ask], namespace: str) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, Body, Meta, PodIdentity, meta_of, parse_pod_identity
+from fedid.domain.resources import BOT_CLIENT, Body, Meta, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.templates import parse_template
@@ -41,8 +41,7 @@ class _Credential:
 
     @property
     def digest(self) -> str:
-        text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(self.files.items()))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self.files)
 
 
 class PodIdentityReconciler:
@@ -78,10 +77,9 @@ class PodIdentityReconciler:
         another = bot is not None and mounted_uid is not None and mounted_uid != bot["metadata"]["uid"]
         if another and refusal is None:
             message = f"{bot_key} was made anew; what the former one was given is withdrawn"
-            await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
+            body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
         if refusal is not None:
             await self._withdraw(body, spec, bot_key, refusal)
-        if refusal is not None:
             raise refusal
         if bot is None:
             return Outcome()
@@ -103,25 +101,29 @@ class PodIdentityReconciler:
             InvalidSpecError: A template names a token that the bot has not.
         """
         uid = bot["metadata"]["uid"]
-        stored, tokens, claims = await observe_stored(backends, bot_key, self._world.owner(uid), strangers=True)
+        client_id = parse_bot_client(bot).client_id
+        stored = await observe_stored(backends, bot_key, self._world.owner(uid), client_id)
         status: Mapping[str, Any] = bot.get("status") or {}
         declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
-        subject = next((c.subject for c in claims.values()), None) or status.get("serviceAccountSubject")
-        absent = [name for name in declared if name not in claims]
-        if stored is None or "client_secret" not in stored.data or subject is None or absent:
+        subject = next((c.subject for c in stored.claims.values()), None) or status.get("serviceAccountSubject")
+        absent = [name for name in declared if name not in stored.claims]
+        client = stored.client
+        if client is None or "client_secret" not in client.data or subject is None or absent:
             if ready_at_generation(bot):
                 self._world.wake(bot_key, Priority.DRIFT)  # it believes that all is published: have it look again
             message = f"The credentials of {bot_key} are not all in Vault yet; its conditions say why"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
-        published = {name: PublishedToken(tokens[name].data["token"], claims[name].expires_at) for name in declared}
+        mounted = [stored.claims[name] for name in declared]
         identity = MountedIdentity(
-            client_id=stored.data["client_id"].reveal(),
-            client_secret=stored.data["client_secret"],
+            client_id=client_id,
+            client_secret=client.data["client_secret"],
             subject=subject,
             issuer_url=backends.federation.keycloak.issuer_url,
-            tokens=published,
+            tokens={
+                name: PublishedToken(stored.tokens[name].data["token"], claims.expires_at)
+                for name, claims in zip(declared, mounted, strict=True)
+            },
         )
-        mounted = [claims[name] for name in declared]
         return _Credential(
             files=generic.render(identity, spec.files),
             bot_uid=uid,
@@ -136,16 +138,14 @@ class PodIdentityReconciler:
         found = await self._own_secret(meta, spec.secret_name)
         if found is not None and _same(wanted, found):
             return found
-        if found is not None and (found.immutable or found.type != wanted.type):
+        fixed = found is not None and (found.immutable or found.type != wanted.type)
+        if found is not None and fixed:
             await cluster.delete_secret(found.namespace, found.name, found.uid or "")
-            found = None
-        if found is None:
+        if found is None or fixed:
             written = await cluster.create_secret(wanted)
             if written is None:
                 message = f"Secret {spec.secret_name} appeared while it was being created; looking again"
                 raise BackendUnavailableError(message, backend="kubernetes")
-            if (body.get("status") or {}).get("delivered"):
-                await self._tell_repair(body, f"Secret {spec.secret_name} (deleted)")
         else:
             written = await cluster.replace_secret(
                 replace(
@@ -156,9 +156,9 @@ class PodIdentityReconciler:
                     annotations={**found.annotations, **wanted.annotations},
                 )
             )
-            if found.annotations.get(_HASH) == wanted.annotations[_HASH]:
-                await self._tell_repair(body, f"data of Secret {spec.secret_name} ({_changed_keys(wanted, found)})")
         self._wrote(written)
+        if what := _changed_by_hand(body, wanted, found):
+            await self._tell_repair(body, what)
         return written
 
     async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
@@ -177,8 +177,11 @@ class PodIdentityReconciler:
             raise OwnershipConflictError(message, backend="kubernetes")
         return found
 
-    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> None:
-        """Set every key of the Secret empty; the Secret stays, so that pods still start and say what is wrong."""
+    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> Body:
+        """Set every key of the Secret empty and return the object as it is now.
+
+        The Secret stays, so that pods still start and say what is wrong.
+        """
         status = body.get("status") or {}
         mounted_uid = (status.get("bot") or {}).get("uid")
         for name in sorted({status.get("secretName") or spec.secret_name, spec.secret_name}):
@@ -190,8 +193,9 @@ class PodIdentityReconciler:
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
             ]
             fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None}
-            await write_status(self._world, body, told, fields)
+            body = await write_status(self._world, body, told, fields) or body
             self._world.wake(bot_key, Priority.DELETION, look=False)
+        return body
 
     async def _empty(self, meta: Meta, name: str) -> None:
         cluster = self._world.cluster
@@ -299,10 +303,32 @@ def _same(wanted: MountedSecret, found: MountedSecret) -> bool:
     )
 
 
+def _changed_by_hand(body: Body, wanted: MountedSecret, found: MountedSecret | None) -> str | None:
+    """Return what somebody else did to the Secret, None if it only is what we wrote before."""
+    if not (body.get("status") or {}).get("delivered"):
+        return None
+    name = f"Secret {wanted.name}"
+    if found is None:
+        # Under a new name there was nothing yet.
+        return f"{name} (deleted)" if body["status"].get("secretName") == wanted.name else None
+    if found.immutable:
+        return f"{name} (made immutable)"
+    if _digest(found.data) != found.annotations.get(_HASH):
+        return f"{name} ({_changed_keys(wanted, found)})"
+    if found.annotations[_HASH] == wanted.annotations[_HASH]:
+        return f"{name} (labels or annotations)"
+    return None
+
+
 def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
     keys = {*wanted.data, *found.data}
     changed = sorted(key for key in keys if wanted.data.get(key) != found.data.get(key))
-    return ", ".join(changed) or "labels or annotations"
+    return ", ".join(changed) or f"annotation {_HASH}"
+
+
+def _digest(files: Mapping[str, Sensitive]) -> str:
+    text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _without_marks(secret: MountedSecret) -> dict[str, str]:

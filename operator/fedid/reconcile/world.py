@@ -35,8 +35,9 @@ class Backends:
     secret_store: SecretStore
     access_digest: str
     """Of everything that the adapters were built from; another one means new adapters."""
-    keycloak_ready: bool = False
-    vault_ready: bool = False
+    keycloak_ready: bool | None = None
+    vault_ready: bool | None = None
+    """None: not looked at yet."""
     keycloak_refusal: str = ""
     """Why nothing new may be begun in Keycloak, until a person mends something; empty if it is only away."""
     vault_refusal: str = ""

@@ -9,7 +9,6 @@ only ever sees success.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -125,24 +124,15 @@ class AdminConnection(KeycloakOpenIDConnection):
         self._admin_token = token
         self._base = f"/admin/realms/{segment(realm)}"
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        json_body: object = None,
-    ) -> Answer:
+    async def call(self, method: str, path: str, *, params: Mapping[str, str] | None = None) -> Answer:
         """Call the Admin API below the realm, where python-keycloak has no method or takes more than one call.
 
         Args:
             method: In capitals.
             path: What follows the realm's name, percent-encoded; empty for the realm, else starting with `/`.
             params: The query.
-            json_body: The body, unless None.
         """
-        body = None if json_body is None else json.dumps(json_body).encode()
-        return await self._authorised(method, self._base + path, params, body)
+        return await self._authorised(method, self._base + path, params, None)
 
     async def a_raw_get(self, *args: Any, **kwargs: Any) -> Any:
         """Send a GET."""

@@ -44,7 +44,15 @@ async def realm_facts(access: RealmAccess) -> RealmFacts:
         raise BackendRejectedError(message, backend=BACKEND, reason="IssuerMismatch")
     await _enter(access)
     missing = await _missing_roles(access)
-    return RealmFacts(issuer, await _owner_attributes_kept(access, missing), tuple(sorted(missing)))
+    kept = await _owner_attributes_kept(access, missing)
+    if missing:
+        await _ask_anew(access)
+    return RealmFacts(issuer, kept, tuple(sorted(missing)))
+
+
+async def _ask_anew(access: RealmAccess) -> None:
+    """Let the next look come with a new token: one keeps the roles that it was made with."""
+    access.token.drop(await access.token.current())
 
 
 async def _enter(access: RealmAccess) -> None:
@@ -52,6 +60,7 @@ async def _enter(access: RealmAccess) -> None:
     try:
         await access.connection.call("GET", "")
     except ForbiddenError as error:
+        await _ask_anew(access)
         message = f"the operator's client {access.client_id} has no right in realm {access.realm}: give its service "
         message += f"account the roles {', '.join(NEEDED_ROLES)} of the client realm-management"
         raise BackendDeniedError(message, backend=BACKEND) from error

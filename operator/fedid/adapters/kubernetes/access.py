@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION, ConfigException
+from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from yarl import URL
@@ -123,9 +123,9 @@ async def load_cluster_access(  # noqa: PLR0913 - one keyword for each thing tha
             paths = kubeconfig or environ.get("KUBECONFIG") or KUBE_CONFIG_DEFAULT_LOCATION
             found = await _from_kubeconfig(paths, context)
         tls = _tls(found.configuration)
-    # The library raises whatever a malformed file leads to. None is chained: a ConfigException names the place in the
-    # file by the text around it, tokens included.
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, ssl.SSLError):
+    # The library raises whatever a malformed file leads to. Not chained: a ConfigException names the place in the file
+    # by the text around it, tokens included.
+    except Exception:  # noqa: BLE001
         where = str(service_account) if in_pod else "the kubeconfig (KUBECONFIG, or ~/.kube/config)"
         message = f"no access to the cluster in {where}: check server, CA, context and user with kubectl"
         raise BackendDeniedError(message, backend="kubernetes") from None

@@ -74,9 +74,13 @@ class VaultSecretStore:
     async def probe(self, prefix: str) -> StoreFacts:
         """Check that Vault is unsealed, lets us in, and lets us work below the prefix."""
         with translated():
-            return await probe(
+            facts = await probe(
                 self._anonymous, self._known, mount=self._mount, prefix=checked_path(prefix), expected=self._layout
             )
+        if facts.missing_permissions:
+            # A token keeps the policies that it was made with: the next look comes with a new one.
+            await self._session.revoke()
+        return facts
 
     async def read(self, path: str, owner: str) -> StoredEntry | None:
         """Return what lies at the path; data only if it carries this owner mark."""

@@ -1,0 +1,1 @@
+"""`make bench`: figures as ratios against a floor in the same run; nothing here is asserted."""

@@ -1,0 +1,235 @@
+"""General rules of a bot's plan, for any state that Keycloak, Vault and the status can be in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedid.domain.bot import client_differences, client_entry, desired_client, token_entry
+from fedid.domain.bot_plan import (
+    AddRoles,
+    BotStep,
+    CreateClient,
+    MintToken,
+    ProveSecret,
+    PublishSecret,
+    PublishToken,
+    Recorded,
+    RemoveRoles,
+    UpdateClient,
+    WithdrawToken,
+)
+from fedid.domain.realm import ClientRecord, ProtocolMapper, Role
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import StoredEntry
+from fedid.domain.tokens import token_faults
+from tests.domain.bot_model import BotWorld
+from tests.domain.samples import NOW, OWNER, client_role, desired, realm_role, roles_of
+
+RANK = {
+    CreateClient: 0,
+    UpdateClient: 0,
+    RemoveRoles: 1,
+    AddRoles: 2,
+    ProveSecret: 3,
+    MintToken: 3,
+    PublishSecret: 4,
+    PublishToken: 5,
+    WithdrawToken: 6,
+}
+"""Client, then roles, then proof, then Vault, then what goes."""
+TOKEN_NAMES = ("default", "audit", "former")
+SECRETS = st.sampled_from([Sensitive("ours"), Sensitive("of a stranger"), Sensitive("")])
+ROLES = st.frozensets(
+    st.sampled_from(
+        [
+            realm_role("fl-client"),
+            realm_role("fl-client", role_id="former"),
+            realm_role("admin"),
+            client_role("superlink", "submit"),
+        ]
+    )
+)
+BOTS = st.builds(
+    lambda roles, client_roles, audiences, lifetime, tokens: desired(
+        realm_roles=roles, client_roles=client_roles, audiences=audiences, lifetime=lifetime, tokens=tokens
+    ),
+    st.sampled_from([frozenset(), frozenset({"fl-client"})]),
+    st.sampled_from([{}, {"superlink": frozenset({"submit"})}]),
+    st.sampled_from([frozenset(), frozenset({"superlink"}), frozenset({"superlink", "other"})]),
+    st.sampled_from([timedelta(seconds=10), timedelta(minutes=10), timedelta(hours=24)]),
+    st.lists(st.sampled_from(TOKEN_NAMES[:2]), unique=True).map(tuple),
+)
+
+
+@st.composite
+def clients(draw: st.DrawFn, right: ClientRecord) -> ClientRecord:
+    """Draw a client of ours that anybody may have changed in any way."""
+    return replace(
+        right,
+        secret=draw(st.one_of(st.none(), SECRETS)),
+        description=draw(st.sampled_from([right.description, "by hand"])),
+        enabled=draw(st.booleans()),
+        authenticator=draw(st.sampled_from([right.authenticator, "client-jwt"])),
+        object_name=draw(st.sampled_from([right.object_name, None])),
+        flags=draw(st.sampled_from([right.flags, {}, {**right.flags, "publicClient": True}])),
+        attributes=draw(st.sampled_from([right.attributes, {}, {**right.attributes, "access.token.lifespan": "1"}])),
+        mappers=draw(st.sampled_from([right.mappers, (), (*right.mappers, ProtocolMapper("x", "y", {}))])),
+        not_before=int(NOW.timestamp()) - draw(st.integers(0, 2000)),
+    )
+
+
+def _stored_client(draw: st.DrawFn, world: BotWorld) -> StoredEntry | None:
+    version = draw(st.integers(0, 3))
+    match draw(st.sampled_from(["nothing", "marked", "right", "tampered"])):
+        case "nothing":
+            return None
+        case "marked":
+            return StoredEntry({}, version, OWNER)
+        case "right":
+            return StoredEntry(client_entry(world.desired, draw(SECRETS)), version, OWNER)
+        case _:
+            keys = st.sampled_from(["client_id", "client_secret", "issuer", "note"])
+            return StoredEntry(draw(st.dictionaries(keys, SECRETS, min_size=1)), version, OWNER)
+
+
+def _stored_token(draw: st.DrawFn, world: BotWorld) -> StoredEntry | None:
+    version = draw(st.integers(0, 3))
+    match draw(st.sampled_from(["nothing", "marked", "good", "other", "garbage", "tampered"])):
+        case "nothing":
+            return None
+        case "marked":
+            return StoredEntry({}, version, OWNER)
+        case "garbage":
+            keys = st.sampled_from(["token", "token_type", "note"])
+            return StoredEntry(draw(st.dictionaries(keys, SECRETS, min_size=1)), version, OWNER)
+        case "other":
+            life = timedelta(seconds=draw(st.integers(1, 100_000)))
+            minted = world.mint(
+                NOW - timedelta(seconds=draw(st.integers(0, 2000))),
+                authorized_party=draw(st.sampled_from([world.desired.client_id, "site-b.other"])),
+                subject=draw(st.sampled_from(["", "x"])),
+                audiences=draw(st.sampled_from([frozenset(), frozenset({"superlink", "other"})])),
+                expires_at=NOW + life,
+            )
+            return StoredEntry(token_entry(minted), version, OWNER)
+        case kind:
+            minted = world.mint(NOW - draw(st.sampled_from([0.0, 0.3, 0.6, 0.7, 3.0])) * world.desired.lifetime)
+            extra = {"note": Sensitive("x")} if kind == "tampered" else {}
+            return StoredEntry(token_entry(minted) | extra, version, OWNER)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> BotWorld:
+    """Draw any state that a bot can be found in: ours, with whatever crashes and hands made of it."""
+    world = BotWorld(draw(BOTS))
+    if draw(st.booleans()):
+        world.client = draw(clients(desired_client(world.desired, secret=None)))
+        world.held = draw(ROLES)
+    world.stored_client = _stored_client(draw, world)
+    found = {name: _stored_token(draw, world) for name in TOKEN_NAMES}
+    world.stored_tokens = {name: entry for name, entry in found.items() if entry is not None}
+    hashes = st.sampled_from([world.desired.ask_hash, "another"])
+    world.recorded = Recorded(
+        secret_version=draw(st.one_of(st.none(), st.integers(0, 3))),
+        ask_hashes=draw(st.dictionaries(st.sampled_from(TOKEN_NAMES), hashes)),
+        withdrawn=draw(st.booleans()),
+    )
+    return world
+
+
+@given(worlds(), st.booleans())
+def test_nothing_is_published_before_its_proof(world: BotWorld, look: bool) -> None:  # noqa: FBT001 - drawn
+    """Client, then roles, then proof, then Vault; each published token was minted, each published secret proven."""
+    plan = world.plan(look=look)
+    ranks = [RANK[type(step)] for step in plan]
+    assert ranks == sorted(ranks)
+    for i, step in enumerate(plan):
+        before = plan[:i]
+        if isinstance(step, PublishToken):
+            assert any(isinstance(one, MintToken) and one.name == step.name for one in before)
+        if isinstance(step, PublishSecret):
+            assert any(isinstance(one, (MintToken, ProveSecret)) for one in before)
+    minted = [step.name for step in plan if isinstance(step, MintToken)]
+    assert [step.name for step in plan if isinstance(step, PublishToken)] == minted
+    assert len(set(minted)) == len(minted)
+    assert sum(isinstance(step, (CreateClient, UpdateClient)) for step in plan) <= 1
+
+
+@given(worlds())
+def test_a_plan_carried_out_leaves_nothing_to_do(world: BotWorld) -> None:
+    """From any state one pass leads to what is desired, and the next one writes nothing."""
+    world.run()
+    _assert_settled(world)
+
+
+@given(worlds(), st.lists(st.integers(0, 12), max_size=4))
+def test_any_number_of_crashes_converges(world: BotWorld, crashes: Sequence[int]) -> None:
+    """However often and wherever passes are cut off, one whole pass afterwards settles everything."""
+    for steps in crashes:
+        world.run(steps=steps)
+    world.run()
+    _assert_settled(world)
+
+
+@given(worlds())
+def test_what_was_withdrawn_never_comes_back(world: BotWorld) -> None:
+    """After a withdrawal was begun, neither the secret nor a token of before is published again."""
+    world.recorded = replace(world.recorded, withdrawn=True)
+    former = {entry.data["token"] for entry in world.stored_tokens.values() if "token" in entry.data}
+    secrets = {world.client.secret} if world.client is not None else set()
+    secrets |= {world.stored_client.data.get("client_secret")} if world.stored_client is not None else set()
+    world.run()
+    assert world.client is not None
+    assert world.client.secret not in secrets
+    assert not former & {entry.data["token"] for entry in world.stored_tokens.values()}
+
+
+@given(worlds())
+def test_a_pass_that_only_renews_touches_no_client_and_no_secret(world: BotWorld) -> None:
+    """Without a look at Keycloak only tokens are minted, published and withdrawn."""
+    allowed = (MintToken, PublishToken, WithdrawToken)
+    assert all(isinstance(step, allowed) for step in world.plan(look=False))
+
+
+@given(worlds(), st.booleans())
+def test_the_same_observation_has_the_same_plan(world: BotWorld, look: bool) -> None:  # noqa: FBT001 - drawn
+    """Planning is a function: it changes nothing and depends on nothing else."""
+    before = world.observe(look=look)
+    plan: tuple[BotStep, ...] = world.plan(look=look)
+    assert world.plan(look=look) == plan
+    assert world.observe(look=look) == before
+
+
+@given(worlds(), st.integers(0, 100))
+def test_a_settled_bot_does_nothing_until_a_renewal_is_due(world: BotWorld, hundredths: int) -> None:
+    """No token is renewed before 0.56 of its life, every one is after two thirds, and nothing else happens."""
+    world.run()
+    world.now += hundredths / 100 * world.desired.lifetime
+    plan = world.plan()
+    if hundredths <= 56:
+        assert plan == ()
+    if hundredths >= 67:
+        assert [step.name for step in plan if isinstance(step, PublishToken)] == list(world.desired.tokens)
+    assert all(isinstance(step, (MintToken, PublishToken)) for step in plan)
+
+
+def _assert_settled(world: BotWorld) -> None:
+    wanted: frozenset[Role] = roles_of(world.desired)
+    assert world.plan() == ()
+    assert world.plan(look=False) == ()
+    assert world.client is not None
+    assert world.client.secret
+    assert client_differences(desired_client(world.desired, secret=None), world.client) == ()
+    assert world.held == wanted
+    assert world.stored_client is not None
+    assert world.stored_client.data == client_entry(world.desired, world.client.secret)
+    assert set(world.stored_tokens) == set(world.desired.tokens)
+    for entry in world.stored_tokens.values():
+        claims = world.signed[entry.data["token"].reveal()]
+        assert token_faults(claims, world.desired.expectation) == ()
+        assert claims.issued_at.timestamp() >= world.client.not_before
