@@ -12,6 +12,8 @@ from fedid.errors import InvalidSpecError
 __all__ = ["Settings", "settings_from"]
 
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_MOST_DIGITS = 18
+"""Python refuses to turn thousands of digits into a number, with an error of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """
     return Settings(
         namespace=environment.get("FEDID_NAMESPACE") or _own_namespace(),
-        watch_namespaces=tuple(n for n in (environment.get("FEDID_WATCH_NAMESPACES") or "").split(",") if n),
+        watch_namespaces=_names(environment, "FEDID_WATCH_NAMESPACES"),
         vault_token_path=Path(environment.get("FEDID_VAULT_TOKEN_PATH") or "/var/run/secrets/fedid/vault/token"),
         health_host=environment.get("FEDID_HEALTH_HOST") or "0.0.0.0",  # noqa: S104 - the kubelet probes from outside
         health_port=_number(environment, "FEDID_HEALTH_PORT", 8080, 1, 65535),
@@ -69,9 +71,15 @@ def _own_namespace() -> str:
         return "fedid-system"
 
 
+def _names(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    names = (part.strip() for part in (environment.get(name) or "").split(","))
+    return tuple(one for one in names if one)
+
+
 def _number(environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:
     text = environment.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+    plain = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not plain or not lowest <= int(text) <= highest:
         message = f"{name} is {text!r}; set a whole number from {lowest} to {highest}"
         raise InvalidSpecError(message)
     return int(text)

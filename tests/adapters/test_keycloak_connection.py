@@ -47,13 +47,14 @@ class ScriptedKeycloak:
         """Answer one request."""
         what = f"{request.method} {request.path}"
         self.calls[what] += 1
-        await asyncio.sleep(0.01)
         if what in self.answers:
             status, body = self.answers[what]
             return web.Response(status=status, text=body) if isinstance(body, str) else _json(status, body)
         if request.path == TOKEN_PATH:
             return await self._token(request)
-        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.valid:
+        known = request.headers.get("Authorization", "").removeprefix("Bearer ") in self.valid
+        await asyncio.sleep(0.3 if request.path.endswith("/slow") else 0.01)
+        if not known:
             return _json(401, {"error": "HTTP 401 Unauthorized"})
         return self._admin(request)
 
@@ -62,6 +63,7 @@ class ScriptedKeycloak:
         if form["client_secret"] != SECRET:
             words = "Invalid client or Invalid client credentials"
             return _json(401, {"error": "unauthorized_client", "error_description": words})
+        await asyncio.sleep(0.01)
         self.issued += 1
         claims = {"iat": ISSUED_AT, "jti": str(self.issued)}
         token = jwt.encode(claims, "k" * 32, "HS256")
@@ -147,6 +149,19 @@ class TestOwnToken:
             assert None not in found
             assert keycloak.issued == 2
 
+    async def test_refused_late(self) -> None:
+        """Who hears late that the old token is refused uses the one that others have got meanwhile."""
+        keycloak = ScriptedKeycloak()
+        async with realm(keycloak) as adapter:
+            await adapter.read_client("1")
+            keycloak.valid.clear()
+            slow = asyncio.create_task(adapter.read_client("slow"))
+            await asyncio.sleep(0.05)
+            await adapter.read_client("1")
+            assert not slow.done()
+            assert await slow is not None
+            assert keycloak.issued == 2
+
     async def test_refused_again(self) -> None:
         """A fresh token that is refused is not replaced for ever."""
         keycloak = ScriptedKeycloak()
@@ -190,6 +205,16 @@ class TestAnswers:
             with pytest.raises(BackendRejectedError, match="check") as caught:
                 await adapter.read_client("1")
         assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.parametrize(("status", "body"), [(404, "404 page not found"), (200, "<html>"), (200, {"a": "b"})])
+    async def test_no_keycloak_at_all(self, status: int, body: object) -> None:
+        """A URL behind which something else lies is told as such, and not as a realm that is missing."""
+        keycloak = ScriptedKeycloak()
+        keycloak.answers["GET /realms/fl/.well-known/openid-configuration"] = (status, body)
+        async with realm(keycloak) as adapter:
+            with pytest.raises(BackendRejectedError, match="check") as caught:
+                await adapter.probe()
+        assert caught.value.reason != "RealmNotFound"
 
     async def test_body_of_an_error(self) -> None:
         """The body of a refusal is in no traceback, only Keycloak's own words are told."""
@@ -340,4 +365,5 @@ class TestLibrary:
         keycloak = ScriptedKeycloak()
         async with realm(keycloak) as adapter:
             await adapter.read_client("../users/1?x=y")
-        assert f"GET {ADMIN}/users/1" not in keycloak.calls
+        # Decoded once, it is still the id as given, and no query.
+        assert f"GET {ADMIN}/clients/../users/1?x=y" in keycloak.calls

@@ -12,6 +12,8 @@ CRDS = REPOSITORY / "crds"
 API = "/apis/fedid.io/v1alpha1"
 
 Manifest = dict[str, Any]
+Row = tuple[str, Mapping[str, Any], str, str]
+"""Sentence that names the mistake, the change that makes it, the field told, words of the advice."""
 
 GONE: Any = object()
 """As a value in `changed`: take the field out."""

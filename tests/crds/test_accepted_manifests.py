@@ -179,7 +179,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     }),
     ("a Secret name of its own", POD, {"spec.secretName": "trainer.credential"}),
     ("as many files of as many characters as a pod can have", POD, {
-        FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(48)}
+        FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}
     }),
     ("a Federation of 64 grants, each with 64 roles, groups and audiences", FEDERATION, {
         "spec.grants": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,12 +102,12 @@ class Hands:
         self.stack.keycloak(method, f"{_ADMIN}/users/{user_id}/groups/{group['id']}")
 
     def client_as_it_stands(self, uuid: str) -> str:
-        """Return everything that Keycloak tells about a client, secret and roles included, as it says it."""
+        """Return everything that Keycloak tells about a client, secret included."""
         account = f"{_ADMIN}/clients/{uuid}/service-account-user"
         return self._text("keycloak", f"{_ADMIN}/clients/{uuid}", f"{_ADMIN}/clients/{uuid}/client-secret", account)
 
     def user_as_it_stands(self, user_id: str) -> str:
-        """Return everything that Keycloak tells about a user, as it says it."""
+        """Return everything that Keycloak tells about a user."""
         paths = ("", "/groups", "/role-mappings", "/credentials", "/sessions")
         return self._text("keycloak", *(f"{_ADMIN}/users/{user_id}{path}" for path in paths))
 
@@ -161,4 +162,15 @@ class Hands:
 
     def _text(self, server: str, *paths: str) -> str:
         answers = [self.stack.api(server).answer("GET", path) for path in paths]
-        return "\n".join(f"{answer.status} {answer.text}" for answer in answers)
+        return json.dumps([[answer.status, _ordered(answer.body)] for answer in answers])
+
+
+def _ordered(found: Any) -> Any:
+    """Return the same with everything in one order; Keycloak changes it from one answer to the next."""
+    match found:
+        case dict():
+            return {key: _ordered(found[key]) for key in sorted(found)}
+        case list():
+            return sorted((_ordered(one) for one in found), key=repr)
+        case _:
+            return found

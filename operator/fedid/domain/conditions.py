@@ -71,6 +71,8 @@ class Reason(StrEnum):
     BACKEND_DENIED = "BackendDenied"
     BACKEND_REJECTED = "BackendRejected"
     CERTIFICATE_INVALID = "CertificateInvalid"
+    REDIRECTED = "Redirected"
+    UNEXPECTED_ANSWER = "UnexpectedAnswer"
     REALM_NOT_FOUND = "RealmNotFound"
     ISSUER_MISMATCH = "IssuerMismatch"
     PERMISSION_MISSING = "PermissionMissing"

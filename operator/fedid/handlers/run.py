@@ -53,6 +53,23 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
     relisting = asyncio.create_task(_relist_regularly(operator, stop))
     try:
+        await _watch(operator, stop)
+        while not stop.is_set():
+            if await _patiently(operator.relist, stop):  # what was missed meanwhile
+                await _watch(operator, stop)
+    finally:
+        relisting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await relisting
+
+
+async def _watch(operator: Operator, stop: asyncio.Event) -> None:
+    """Watch until told to stop, or until kopf gives up.
+
+    It does so at an error within a stream (an API server that shuts down, a CRD that is installed anew); the operator
+    lives on, since a restart would throw away all that it knows.
+    """
+    try:
         await kopf.operator(
             registry=kopf_registry(operator),
             settings=kopf_settings(),
@@ -61,10 +78,10 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
             namespaces=operator.settings.watch_namespaces,
             stop_flag=stop,
         )
-    finally:
-        relisting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await relisting
+    except Exception:  # noqa: BLE001 - logged with its traceback; kopf raises whatever it met
+        _log.exception("watching ended; beginning anew")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _FIRST_PAUSE_SECONDS)
 
 
 async def _relist_regularly(operator: Operator, stop: asyncio.Event) -> None:

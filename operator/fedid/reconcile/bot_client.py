@@ -81,10 +81,9 @@ class BotReconciler:
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
         facts = await self._converge(body, spec, desired, backends, application)
-        await self._settle(body, spec, desired, backends, verdict, facts)
-        if facts.published:
-            for pod in world.directory.pods_of_bot(spec.meta.key):
-                world.wake(pod, Priority.CHANGE)
+        published = _fields_of(spec, desired, backends, facts)
+        self._wake_consumers(body, published, anyway=facts.published)
+        await self._settle(body, spec, desired, backends, verdict, published)
         # What is not covered was told; what is covered goes on living, renewals included.
         return self._again(spec, facts, backends)
 
@@ -142,8 +141,26 @@ class BotReconciler:
         self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
         return facts
 
+    def _wake_consumers(self, body: Body, published: Mapping[str, Any], *, anyway: bool) -> None:
+        """Wake the consumers if the status is yet to say what is published.
+
+        Before the status is written, and by what it says rather than by what this pass did: should an answer be lost
+        in between, the next pass finds nothing left to publish and the consumers would go on with what has ended.
+        """
+        key = meta_of(body).key
+        told = (self._world.directory.get(key) or body).get("status") or {}
+        if anyway or any(told.get(name) != published.get(name) for name in ("secret", "tokens")):
+            for pod in self._world.directory.pods_of_bot(key):
+                self._world.wake(pod, Priority.CHANGE)
+
     async def _settle(  # noqa: PLR0913 - everything that the status tells
-        self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends, verdict: Verdict, facts: BotFacts
+        self,
+        body: Body,
+        spec: BotClient,
+        desired: DesiredBot,
+        backends: Backends,
+        verdict: Verdict,
+        published_fields: Mapping[str, Any],
     ) -> None:
         name = backends.federation.meta.key.name
         count = len(desired.tokens)
@@ -165,7 +182,7 @@ class BotReconciler:
             "clientId": desired.client_id,
             "clientUuid": desired.client_uuid,
             "revocation": None,
-            **_fields_of(spec, desired, backends, facts),
+            **published_fields,
         }
         await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
 
@@ -206,8 +223,8 @@ def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:
         return verdict
     over = Ask(AskKind.TOKEN_LIFETIME, duration_text(max(asked)))
     message = (
-        f"spec.tokens asks for a lifetime of {duration_text(max(asked))}; the widest maxTokenLifetime of the rules that "
-        f"match the namespace is {duration_text(limit)}. Ask for less, or have the platform team raise it"
+        f"spec.tokens asks for a lifetime of {duration_text(max(asked))}; the widest maxTokenLifetime of the rules "
+        f"that match the namespace is {duration_text(limit)}. Ask for less, or have the platform team raise it"
     )
     told = f"{verdict.message} {message}" if verdict.denied else message
     return Verdict(

@@ -291,7 +291,8 @@ async def _existing_groups(paths: frozenset[str], backends: Backends) -> Mapping
     found = await backends.identity_provider.group_ids(paths) if paths else {}
     if missing := sorted(paths - set(found)):
         realm = backends.federation.keycloak.realm
-        message = f"group {', '.join(missing)} does not exist in realm {realm}; create it there, or take it out of spec.groups"
+        what = f"group {', '.join(missing)} does not exist in realm {realm}"
+        message = f"{what}; create it there, or take it out of spec.groups"
         raise BackendRejectedError(message, backend="keycloak", reason=Reason.GROUP_MISSING)
     return found
 

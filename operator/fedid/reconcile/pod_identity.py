@@ -83,7 +83,8 @@ class PodIdentityReconciler:
             raise refusal
         if bot is None:
             return Outcome()
-        name = federation_name(self._world, None, bot.get("status") or {})
+        named = ((bot.get("spec") or {}).get("federationRef") or {}).get("name")
+        name = federation_name(self._world, named, bot.get("status") or {})
         backends = backends_of(self._world, name)
         if backends is None:
             return Outcome()

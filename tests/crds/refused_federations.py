@@ -1,0 +1,385 @@
+"""Mistakes in a Federation, and what the API server says to each."""
+
+from tests.crds.manifests import CERTIFICATE, GONE, Row
+
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+GRANT = "spec.grants.0"
+
+FEDERATION_ROWS: list[Row] = [
+    (
+        "a Federation needs a spec",
+        {"spec": GONE},
+        "spec",
+        "Required value",
+    ),
+    ("a Federation has no Keycloak", {"spec.keycloak": GONE}, "spec.keycloak", "Required value"),
+    ("a Federation has no Vault", {"spec.vault": GONE}, "spec.vault", "Required value"),
+    ("Keycloak has no URL", {"spec.keycloak.url": GONE}, "spec.keycloak.url", "Required value"),
+    ("Keycloak has no realm", {"spec.keycloak.realm": GONE}, "spec.keycloak.realm", "Required value"),
+    ("Keycloak has no auth", {"spec.keycloak.auth": GONE}, "spec.keycloak.auth", "Required value"),
+    (
+        "the Keycloak Secret has no name",
+        {"spec.keycloak.auth.clientCredentials.secretName": GONE},
+        "spec.keycloak.auth.clientCredentials.secretName",
+        "Required value",
+    ),
+    ("Vault has no URL", {"spec.vault.url": GONE}, "spec.vault.url", "Required value"),
+    ("Vault has no auth", {"spec.vault.auth": GONE}, "spec.vault.auth", "Required value"),
+    (
+        "the sign-in to Vault has no role",
+        {"spec.vault.auth.jwt.role": GONE},
+        "spec.vault.auth.jwt.role",
+        "Required value",
+    ),
+    ("a grant is about nobody", {"spec.grants.0.namespaces": GONE}, "spec.grants[0].namespaces", "Required value"),
+    (
+        "a selector has a condition without a key",
+        {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"operator": "Exists"}]}}},
+        "spec.grants[0].namespaces.selector.matchExpressions[0].key",
+        "Required value",
+    ),
+    (
+        "a selector has a condition without an operator",
+        {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"key": "tier"}]}}},
+        "spec.grants[0].namespaces.selector.matchExpressions[0].operator",
+        "Required value",
+    ),
+    (
+        "a Federation name is too long for federationRef",
+        {"metadata.name": "f" * 64},
+        "metadata.name",
+        "at most 63 characters",
+    ),
+    (
+        "the Keycloak URL has no scheme",
+        {"spec.keycloak.url": "keycloak.example.org"},
+        "spec.keycloak.url",
+        "such as https://keycloak.example.org",
+    ),
+    (
+        "the Keycloak URL ends with a slash",
+        {"spec.keycloak.url": "https://keycloak.example.org/"},
+        "spec.keycloak.url",
+        "without trailing slash",
+    ),
+    (
+        "the Keycloak URL carries a password",
+        {"spec.keycloak.url": "https://admin:c2VjcmV0@keycloak.example.org"},
+        "spec.keycloak.url",
+        "no user or password",
+    ),
+    (
+        "the Keycloak URL has a query",
+        {"spec.keycloak.url": "https://keycloak.example.org?realm=fl"},
+        "spec.keycloak.url",
+        "query",
+    ),
+    (
+        "the Keycloak URL has another scheme",
+        {"spec.keycloak.url": "ldap://keycloak.example.org"},
+        "spec.keycloak.url",
+        "http or https",
+    ),
+    (
+        "the Keycloak URL contains the realm",
+        {"spec.keycloak.url": "https://keycloak.example.org/realms/fl"},
+        "spec.keycloak.url",
+        "leave out /realms/<realm> and name the realm in `realm`",
+    ),
+    (
+        "the issuer is of another realm",
+        {"spec.keycloak.issuerUrl": "https://login.example.org/realms/other"},
+        "spec.keycloak.issuerUrl",
+        "ends in /realms/<realm>",
+    ),
+    (
+        "the issuer has a fragment",
+        {"spec.keycloak.issuerUrl": "https://login.example.org#/realms/fl"},
+        "spec.keycloak.issuerUrl",
+        "fragment",
+    ),
+    (
+        "the issuer carries a password",
+        {"spec.keycloak.issuerUrl": "https://admin:c2VjcmV0@login.example.org/realms/fl"},
+        "spec.keycloak.issuerUrl",
+        "no user or password",
+    ),
+    (
+        "the realm is a path",
+        {"spec.keycloak.realm": "../master"},
+        "spec.keycloak.realm",
+        "as it stands in /realms/<realm>",
+    ),
+    (
+        "the realm is two dots",
+        {"spec.keycloak.realm": ".."},
+        "spec.keycloak.realm",
+        "as it stands in /realms/<realm>",
+    ),
+    (
+        "Keycloak has no way to sign in",
+        {"spec.keycloak.auth": {}},
+        "spec.keycloak.auth",
+        "clientCredentials: {secretName:",
+    ),
+    (
+        "the Keycloak Secret has a namespace before it",
+        {"spec.keycloak.auth.clientCredentials.secretName": "fedid-system/fedid-keycloak"},
+        "spec.keycloak.auth.clientCredentials.secretName",
+        "without a namespace before it",
+    ),
+    (
+        "the Keycloak caBundle holds a private key",
+        {"spec.keycloak.caBundle": CERTIFICATE + PRIVATE_KEY},
+        "spec.keycloak.caBundle",
+        "remove the private key",
+    ),
+    (
+        "the Keycloak caBundle is base64 of a certificate",
+        {"spec.keycloak.caBundle": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"},
+        "spec.keycloak.caBundle",
+        "neither a file name nor base64",
+    ),
+    (
+        "the Vault caBundle holds a private key",
+        {"spec.vault.caBundle": PRIVATE_KEY},
+        "spec.vault.caBundle",
+        "remove the private key",
+    ),
+    (
+        "the Vault caBundle is a file name",
+        {"spec.vault.caBundle": "/etc/ssl/ca.pem"},
+        "spec.vault.caBundle",
+        "neither a file name nor base64",
+    ),
+    (
+        "the Vault URL ends with the API version",
+        {"spec.vault.url": "https://vault.example.org/v1"},
+        "spec.vault.url",
+        "leave out /v1",
+    ),
+    (
+        "the Vault URL carries a password",
+        {"spec.vault.url": "https://root:c2VjcmV0@vault.example.org"},
+        "spec.vault.url",
+        "no user or password",
+    ),
+    (
+        "the Vault URL ends with a slash",
+        {"spec.vault.url": "https://vault.example.org:8200/"},
+        "spec.vault.url",
+        "such as https://vault.example.org:8200",
+    ),
+    (
+        "the Vault mount ends with a slash",
+        {"spec.vault.mount": "secret/"},
+        "spec.vault.mount",
+        "without leading or trailing slash",
+    ),
+    (
+        "the KV version does not exist",
+        {"spec.vault.kvVersion": 3},
+        "spec.vault.kvVersion",
+        'supported values: "1", "2"',
+    ),
+    (
+        "the path prefix climbs out",
+        {"spec.vault.pathPrefix": "fedid/../other"},
+        "spec.vault.pathPrefix",
+        "never `.` or `..` as a segment",
+    ),
+    (
+        "the path prefix begins with a slash",
+        {"spec.vault.pathPrefix": "/fedid"},
+        "spec.vault.pathPrefix",
+        "no slash at either end",
+    ),
+    (
+        "the path prefix has an empty segment",
+        {"spec.vault.pathPrefix": "teams//fedid"},
+        "spec.vault.pathPrefix",
+        "single slashes",
+    ),
+    (
+        "Vault has no way to sign in",
+        {"spec.vault.auth": {}},
+        "spec.vault.auth",
+        "jwt: {role:",
+    ),
+    (
+        "the JWT mount repeats auth/",
+        {"spec.vault.auth.jwt.mount": "auth/jwt"},
+        "spec.vault.auth.jwt.mount",
+        "without auth/ before it",
+    ),
+    (
+        "the Vault role is a path",
+        {"spec.vault.auth.jwt.role": "auth/jwt/role/fedid"},
+        "spec.vault.auth.jwt.role",
+        "bare name of the Vault role",
+    ),
+    (
+        "the default lifetime is in days",
+        {"spec.defaults.tokenLifetime": "1d"},
+        "spec.defaults.tokenLifetime",
+        "from 10s to 24h",
+    ),
+    (
+        "the default lifetime is a bare number",
+        {"spec.defaults.tokenLifetime": "600"},
+        "spec.defaults.tokenLifetime",
+        "such as 10m or 1h30m",
+    ),
+    (
+        "the resync period is too short",
+        {"spec.defaults.resyncPeriod": "4s"},
+        "spec.defaults.resyncPeriod",
+        "from 5s to 24h",
+    ),
+    (
+        "the resync period is too long",
+        {"spec.defaults.resyncPeriod": "24h1s"},
+        "spec.defaults.resyncPeriod",
+        "from 5s to 24h",
+    ),
+    (
+        "a grant names no namespaces",
+        {f"{GRANT}.namespaces": {}},
+        "spec.grants[0].namespaces",
+        "names: [<namespace>], or selector",
+    ),
+    (
+        "a grant has a wildcard for namespaces",
+        {f"{GRANT}.namespaces.names": ["site-*"]},
+        "spec.grants[0].namespaces.names[0]",
+        "use selector with a label",
+    ),
+    (
+        "a grant has an empty selector",
+        {f"{GRANT}.namespaces": {"selector": {}}},
+        "spec.grants[0].namespaces.selector",
+        "would cover every namespace",
+    ),
+    (
+        "a grant has a selector with an empty list",
+        {f"{GRANT}.namespaces": {"selector": {"matchLabels": {}, "matchExpressions": []}}},
+        "spec.grants[0].namespaces.selector",
+        "key: kubernetes.io/metadata.name",
+    ),
+    (
+        "a selector wants a label in no values",
+        {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"key": "tier", "operator": "In"}]}}},
+        "spec.grants[0].namespaces.selector.matchExpressions[0]",
+        "In and NotIn need values",
+    ),
+    (
+        "a selector wants a label to exist with a value",
+        {
+            f"{GRANT}.namespaces": {
+                "selector": {"matchExpressions": [{"key": "tier", "operator": "Exists", "values": ["a"]}]}
+            }
+        },
+        "spec.grants[0].namespaces.selector.matchExpressions[0]",
+        "Exists and DoesNotExist take none",
+    ),
+    (
+        "a selector has an unknown operator",
+        {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"key": "tier", "operator": "Equals"}]}}},
+        "spec.grants[0].namespaces.selector.matchExpressions[0].operator",
+        '"In", "NotIn", "Exists", "DoesNotExist"',
+    ),
+    (
+        "a label in a condition has blanks",
+        {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"key": "a tier", "operator": "Exists"}]}}},
+        "spec.grants[0].namespaces.selector.matchExpressions[0].key",
+        "<prefix>/<name>",
+    ),
+    (
+        "a value in a condition has blanks",
+        {
+            f"{GRANT}.namespaces": {
+                "selector": {"matchExpressions": [{"key": "tier", "operator": "In", "values": ["very gold"]}]}
+            }
+        },
+        "spec.grants[0].namespaces.selector.matchExpressions[0].values[0]",
+        "write a label value",
+    ),
+    (
+        "a label that is matched has blanks",
+        {f"{GRANT}.namespaces": {"selector": {"matchLabels": {"fedid.io/tenant": "yes please"}}}},
+        "spec.grants[0].namespaces.selector.matchLabels[fedid.io/tenant]",
+        "write a label value",
+    ),
+    (
+        "a label key has two slashes",
+        {f"{GRANT}.namespaces": {"selector": {"matchLabels": {"a/b/c": "x"}}}},
+        "spec.grants[0].namespaces.selector.matchLabels",
+        "<prefix>/<name>",
+    ),
+    (
+        "a granted role has its * in the middle",
+        {f"{GRANT}.realmRoles": ["fl-*-admin"]},
+        "spec.grants[0].realmRoles[0]",
+        "one `*` at the very end",
+    ),
+    (
+        "a granted role has two *",
+        {f"{GRANT}.realmRoles": ["fl-**"]},
+        "spec.grants[0].realmRoles[0]",
+        "one `*` at the very end",
+    ),
+    (
+        "a granted role is said twice",
+        {f"{GRANT}.realmRoles": ["fl-client", "fl-client"]},
+        "spec.grants[0].realmRoles[1]",
+        "Duplicate value",
+    ),
+    (
+        "client roles are granted of a wildcard client",
+        {f"{GRANT}.clientRoles": {"super*": ["submit"]}},
+        "spec.grants[0].clientRoles",
+        "write each client id in full",
+    ),
+    (
+        "a granted client role has its * in front",
+        {f"{GRANT}.clientRoles": {"superlink": ["*-admin"]}},
+        "spec.grants[0].clientRoles[superlink][0]",
+        "one `*` at the very end",
+    ),
+    (
+        "a grant hands out all roles of realm-management",
+        {f"{GRANT}.clientRoles": {"realm-management": ["view-users", "*"]}},
+        "spec.grants[0].clientRoles",
+        "administer the realm; list each in full",
+    ),
+    (
+        "a granted group lacks its slash",
+        {f"{GRANT}.groups": ["sites/a"]},
+        "spec.grants[0].groups[0]",
+        "with a leading slash, such as /sites/a",
+    ),
+    (
+        "a granted group ends with a slash",
+        {f"{GRANT}.groups": ["/sites/"]},
+        "spec.grants[0].groups[0]",
+        "such as /sites/*",
+    ),
+    (
+        "a granted audience has a blank",
+        {f"{GRANT}.audiences": ["super link"]},
+        "spec.grants[0].audiences[0]",
+        "no blanks",
+    ),
+    (
+        "a granted client id has a slash",
+        {f"{GRANT}.clientIds": ["partner/*"]},
+        "spec.grants[0].clientIds[0]",
+        "such as partner-*",
+    ),
+    (
+        "the longest granted lifetime is too short to be one",
+        {f"{GRANT}.maxTokenLifetime": "1s"},
+        "spec.grants[0].maxTokenLifetime",
+        "from 10s to 24h",
+    ),
+]

@@ -1,0 +1,156 @@
+"""Mistakes in a PodIdentity, and what the API server says to each."""
+
+from tests.crds.manifests import GONE, Row
+
+FILES = "spec.platform.generic.files"
+
+POD_ROWS: list[Row] = [
+    (
+        "a PodIdentity name is too long for labels",
+        {"metadata.name": "p" * 64},
+        "metadata.name",
+        "secretName may be longer",
+    ),
+    ("a PodIdentity has no spec", {"spec": GONE}, "spec", "Required value"),
+    ("a pod has no platform at all", {"spec.platform": GONE}, "spec.platform", "Required value"),
+    ("a pod names a bot without a name", {"spec.botClientRef": {}}, "spec.botClientRef.name", "Required value"),
+    ("a generic pod has no files", {"spec.platform.generic": {}}, "spec.platform.generic.files", "Required value"),
+    (
+        "a pod has no role",
+        {"spec.role": GONE},
+        "spec.role",
+        "Required value",
+    ),
+    (
+        "a pod has an unknown role",
+        {"spec.role": "server"},
+        "spec.role",
+        'supported values: "client"',
+    ),
+    (
+        "a pod names no bot",
+        {"spec.botClientRef": GONE},
+        "spec.botClientRef",
+        "Required value",
+    ),
+    (
+        "a pod names the bot of another namespace",
+        {"spec.botClientRef.name": "site-b/trainer"},
+        "spec.botClientRef.name",
+        "a BotClient of this namespace",
+    ),
+    (
+        "a pod has no platform",
+        {"spec.platform": {}},
+        "spec.platform",
+        "generic: {files:",
+    ),
+    (
+        "a pod mounts no file",
+        {FILES: {}},
+        FILES,
+        "name at least one file",
+    ),
+    (
+        "a file lies in a folder",
+        {FILES: {"etc/token": "{token}"}},
+        FILES,
+        "a Secret, which has no folders",
+    ),
+    (
+        "a file is called ..",
+        {FILES: {"..": "{token}"}},
+        FILES,
+        "not beginning with `..`",
+    ),
+    (
+        "a file begins with two dots",
+        {FILES: {"..data": "{token}"}},
+        FILES,
+        "not beginning with `..`",
+    ),
+    (
+        "a file name is too long for a Secret",
+        {FILES: {"k" * 254: "{token}"}},
+        FILES,
+        "at most 253 characters",
+    ),
+    (
+        "a placeholder is misspelt",
+        {FILES: {"token": "{Token}"}},
+        f"{FILES}[token]",
+        "placeholders are {token}, {token:<name>}",
+    ),
+    (
+        "a placeholder is of another language",
+        {FILES: {"token": "${TOKEN}"}},
+        f"{FILES}[token]",
+        "{introspectionUrl} and {jwksUrl}",
+    ),
+    (
+        "a placeholder reaches for attributes",
+        {FILES: {"token": "{token.__class__}"}},
+        f"{FILES}[token]",
+        "placeholders are",
+    ),
+    (
+        "a placeholder has a blank",
+        {FILES: {"token": "{ token }"}},
+        f"{FILES}[token]",
+        "placeholders are",
+    ),
+    (
+        "a placeholder names a token in capitals",
+        {FILES: {"token": "{token:Metrics}"}},
+        f"{FILES}[token]",
+        "{token:<name>}",
+    ),
+    (
+        "a placeholder names a token that ends with a dash",
+        {FILES: {"token": "{token:a-}"}},
+        f"{FILES}[token]",
+        "{token:<name>}",
+    ),
+    (
+        "a placeholder names no token",
+        {FILES: {"token": "{token:}"}},
+        f"{FILES}[token]",
+        "{token:<name>}",
+    ),
+    (
+        "JSON has single braces",
+        {FILES: {"oidc.json": '{"id": "{clientId}"}'}},
+        f"{FILES}[oidc.json]",
+        "write a literal brace twice",
+    ),
+    (
+        "a brace is left open",
+        {FILES: {"token": "{token"}},
+        f"{FILES}[token]",
+        "write a literal brace twice",
+    ),
+    (
+        "a brace is closed once too often",
+        {FILES: {"token": "{token}}"}},
+        f"{FILES}[token]",
+        "{{ or }}",
+    ),
+    (
+        "a pod mounts more files than a Secret should hold",
+        {FILES: {f"file-{i}": "{token}" for i in range(41)}},
+        FILES,
+        "must have at most 40 items",
+    ),
+    (
+        "a template is longer than 16 KiB",
+        {FILES: {"token": "x" * 16385}},
+        f"{FILES}.token",
+        "may not be more than 16384",
+    ),
+    (
+        "a Secret name has an underscore",
+        {"spec.secretName": "trainer_credential"},
+        "spec.secretName",
+        "such as trainer-credential",
+    ),
+]

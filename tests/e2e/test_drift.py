@@ -1,0 +1,117 @@
+"""What somebody changes by hand is put back, and told in an Event that names the fields and never a value."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.authority import Authority
+from tests.e2e.hands import Hands
+from tests.e2e.operating import OperatorProcess, Proxies, grant, own_federation
+from tests.e2e.tampering import BOT_HANDS, FOREIGN_SECRET, POD_HANDS, USER_HANDS, Hand, Scene
+from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
+from tests.e2e.waiting import eventually
+from tests.testbed.stack import Stack
+
+BOTS = {**BOT_HANDS, **POD_HANDS}
+
+
+@pytest.fixture(scope="module")
+def quick(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+    """A Federation that looks at everything every 5 s."""
+    del the_operator
+    with own_federation(stack, proxies, "quick", defaults={"resyncPeriod": "5s"}, grants=[grant()]) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def scenes(stack: Stack, authority: Authority, quick: str) -> Iterator[dict[str, Scene]]:
+    """One bot with a mounted Secret, or one user, for each hand; every hand has acted when a test begins."""
+    tenant, hands, reference = Tenant.create(stack), Hands(stack), {"federationRef": {"name": quick}}
+    people = {case: unique("ana") for case in USER_HANDS}
+    for name in BOTS:
+        tenant.apply(bot(name, **reference), pod_identity(name))
+    tenant.apply(*(user(name, **reference) for name in people.values()))
+    ready = {}
+    for name in BOTS:
+        status = tenant.ready("BotClient", name)["status"]
+        tenant.ready("PodIdentity", name)
+        scene = Scene(tenant, hands, authority, name, status["clientUuid"], status["serviceAccountSubject"])
+        scene.secret, scene.token = scene.vault()["client_secret"], scene.vault("tokens/default")["token"]
+        ready[name] = scene
+    for case, name in people.items():
+        user_id = tenant.ready("FederationUser", name)["status"]["userId"]
+        ready[f"user {case}"] = Scene(tenant, hands, authority, name, subject=user_id)
+    for name, hand in BOTS.items():
+        hand.acts(ready[name])
+    for case, hand in USER_HANDS.items():
+        hand.acts(ready[f"user {case}"])
+    yield ready
+    tenant.clean()
+
+
+def _assert_put_back_and_told(scene: Scene, hand: Hand, kind: str) -> None:
+    eventually(lambda: hand.put_back(scene), "put back")
+    events = eventually(lambda: _repairs(scene, kind), f"an Event about {kind}/{scene.name}")
+    told = " ".join(event["message"] for event in events)
+    for words in hand.told:
+        assert words in told, told
+    for value in filter(None, (scene.secret, scene.token, FOREIGN_SECRET, *scene.other.values())):
+        assert value not in told
+
+
+def _repairs(scene: Scene, kind: str) -> list[Body]:
+    about = [e for e in scene.tenant.events(scene.name) if e["involvedObject"]["kind"] == kind]
+    return [event for event in about if event["reason"] == "DriftRepaired"]
+
+
+@pytest.mark.parametrize("name", BOT_HANDS)
+def test_what_is_changed_on_a_bot_is_put_back_and_told(scenes: dict[str, Scene], name: str) -> None:
+    """In Keycloak or in Vault, added, removed or changed: as the manifest says again, with living credentials."""
+    _assert_put_back_and_told(scenes[name], BOT_HANDS[name], "BotClient")
+    scenes[name].tenant.ready("BotClient", name)
+    scenes[name].tenant.ready("PodIdentity", name)
+    eventually(scenes[name].works, "Keycloak, Vault and the Secret agree")
+
+
+@pytest.mark.parametrize("name", POD_HANDS)
+def test_what_is_changed_on_a_mounted_secret_is_put_back_and_told(scenes: dict[str, Scene], name: str) -> None:
+    """Data, keys, labels, annotations, the Secret itself, or that it may not change any more."""
+    _assert_put_back_and_told(scenes[name], POD_HANDS[name], "PodIdentity")
+    assert not _repairs(scenes[name], "BotClient")
+
+
+@pytest.mark.parametrize("case", USER_HANDS)
+def test_what_is_changed_on_a_user_is_put_back_and_told(scenes: dict[str, Scene], case: str) -> None:
+    """Deleted, disabled, renamed, or with other groups and roles."""
+    scene = scenes[f"user {case}"]
+    _assert_put_back_and_told(scene, USER_HANDS[case], "FederationUser")
+    scene.tenant.ready("FederationUser", scene.name)
+
+
+def test_a_second_pass_over_what_is_as_it_should_be_writes_nothing(scenes: dict[str, Scene], proxies: Proxies) -> None:
+    """Invariant 5: with everything put back, two more looks at each object write nothing to any backend."""
+    uuids = {name: scene.uuid for name, scene in scenes.items() if scene.uuid}
+    for name in uuids:
+        scenes[name].tenant.ready("BotClient", name)
+        scenes[name].tenant.ready("PodIdentity", name)
+    proxies.clear()
+
+    def looks() -> Counter[str]:
+        path = re.compile(r"/admin/realms/fl/clients/([0-9a-f-]+)")
+        seen = (path.fullmatch(exchange.path) for exchange in proxies.keycloak.exchanges() if exchange.method == "GET")
+        return Counter(found.group(1) for found in seen if found)
+
+    eventually(lambda: all(looks()[uuid] >= 3 for uuid in uuids.values()), "three looks at each client")
+    reads = {"GET", "LIST", "HEAD"}
+    written = [
+        f"{exchange.method} {exchange.path}"
+        for proxy in proxies.all()
+        for exchange in proxy.exchanges()
+        # Requests for tokens, the operator's own, are no writes.
+        if exchange.method not in reads and not exchange.path.endswith(("/openid-connect/token", "/login"))
+    ]
+    assert written == []
