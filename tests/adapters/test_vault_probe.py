@@ -156,7 +156,7 @@ async def test_a_disaster_recovery_secondary_is_not(stack: Stack, login: JwtLogi
 async def test_a_probe_passes_an_open_breaker_and_closes_it(stack: Stack, login: JwtLogin) -> None:
     """While the breaker is open only a probe gets through; one that goes well lets the others follow."""
     with proxy_for(stack, "vault") as proxy:
-        breaker = Breaker("vault", policy=BreakerPolicy(threshold=1))
+        breaker = Breaker("vault", policy=BreakerPolicy(threshold=1, cooldown_seconds=30))
         transport = Transport("vault", proxy.url, breaker=breaker, connect_timeout=timedelta(seconds=1))
         async with aclosing(VaultSecretStore(transport, mount="secret", kv_version=2, login=login)) as store:
             proxy.refuse()

@@ -26,9 +26,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 async def run(settings: Settings) -> None:
     """Run the operator; returns after SIGTERM or SIGINT, when running passes have finished."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     operator = await build_operator(settings)
     await operator.health.start()
     working = asyncio.create_task(_work(operator, stop))
@@ -53,18 +51,17 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
     relisting = asyncio.create_task(_relist_regularly(operator, stop))
     try:
-        await _watch(operator, stop)
-        while not stop.is_set():
-            if await _patiently(operator.relist, stop):  # what was missed meanwhile
-                await _watch(operator, stop)
+        while not await _watch(operator, stop):
+            _heed_signals(stop)
+            await _patiently(operator.relist, stop)  # what was missed meanwhile
     finally:
         relisting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await relisting
 
 
-async def _watch(operator: Operator, stop: asyncio.Event) -> None:
-    """Watch until told to stop, or until kopf gives up.
+async def _watch(operator: Operator, stop: asyncio.Event) -> bool:
+    """Watch until told to stop; False if kopf gave up.
 
     It does so at an error within a stream (an API server that shuts down, a CRD that is installed anew); the operator
     lives on, since a restart would throw away all that it knows.
@@ -80,8 +77,15 @@ async def _watch(operator: Operator, stop: asyncio.Event) -> None:
         )
     except Exception:  # noqa: BLE001 - logged with its traceback; kopf raises whatever it met
         _log.exception("watching ended; beginning anew")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _FIRST_PAUSE_SECONDS)
+        return stop.is_set()
+    return True
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    """Stop at SIGTERM and SIGINT; while kopf runs, its own handlers stand in the place of these."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
 
 
 async def _relist_regularly(operator: Operator, stop: asyncio.Event) -> None:
