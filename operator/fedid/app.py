@@ -25,6 +25,7 @@ from fedid.engine import (
     AdaptiveLimiter,
     Breaker,
     BreakerState,
+    LimiterBounds,
     Outcome,
     PassReport,
     Priority,
@@ -42,6 +43,9 @@ from fedid.settings import Settings
 __all__ = ["Operator", "build_operator"]
 
 _log = logging.getLogger("fedid")
+
+_CONNECTIONS = 32
+"""To each backend; no more than this is in flight, so no request waits for a connection while its time runs."""
 _audit_log = logging.getLogger("fedid.audit")
 
 
@@ -69,7 +73,13 @@ class ConcreteBackends:
         breaker = Breaker(backend)
         breaker.on_change(lambda state: self._on_turn(backend, state))
         return Transport(
-            backend, url, ca_bundle=ca_bundle, limiter=AdaptiveLimiter(), breaker=breaker, on_call=self._on_call
+            backend,
+            url,
+            ca_bundle=ca_bundle,
+            connections=_CONNECTIONS,
+            limiter=AdaptiveLimiter(LimiterBounds(maximum=_CONNECTIONS)),
+            breaker=breaker,
+            on_call=self._on_call,
         )
 
 

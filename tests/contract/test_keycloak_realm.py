@@ -36,13 +36,20 @@ def bot(client_id: str) -> ClientRecord:
 
 def operator(keycloak: KeycloakSubject, *roles: str) -> ClientCredentials:
     """Make an operator's client that has only these roles of realm-management."""
-    client_id, secret, call = f"{keycloak.prefix}-operator", str(uuid.uuid4()), keycloak.hands.call
-    client_uuid = keycloak.hands.add_client(client_id, secret=secret)
+    client_id, secret = f"{keycloak.prefix}-operator", str(uuid.uuid4())
+    keycloak.hands.add_client(client_id, secret=secret)
+    grant(keycloak, client_id, *roles)
+    return ClientCredentials(client_id, Sensitive(secret))
+
+
+def grant(keycloak: KeycloakSubject, client_id: str, *roles: str) -> None:
+    """Give a client's service account roles of realm-management."""
+    call = keycloak.hands.call
+    client_uuid = call("GET", f"/clients?clientId={client_id}")[0]["id"]
     account = call("GET", f"/clients/{client_uuid}/service-account-user")["id"]
     management = call("GET", "/clients?clientId=realm-management")[0]["id"]
     granted = [role for role in call("GET", f"/clients/{management}/roles") if role["name"] in roles]
     call("POST", f"/users/{account}/role-mappings/clients/{management}", granted)
-    return ClientCredentials(client_id, Sensitive(secret))
 
 
 class TestBudgets:
@@ -116,6 +123,17 @@ class TestRights:
         credentials = operator(keycloak, *(role for role in OPERATOR_ROLES if role != missing))
         facts = await keycloak.provider(credentials=credentials).probe()
         assert facts.missing_permissions == (missing,)
+
+    async def test_granted_later(self, keycloak: KeycloakSubject) -> None:
+        """A role that is given after it was missed is seen at the next look, and not when our token ends."""
+        credentials = operator(keycloak)
+        provider = keycloak.provider(credentials=credentials)
+        with pytest.raises(BackendDeniedError):
+            await provider.probe()
+        grant(keycloak, credentials.client_id, "manage-clients", "manage-users")
+        assert (await provider.probe()).missing_permissions == ("view-realm",)
+        grant(keycloak, credentials.client_id, "view-realm")
+        assert (await provider.probe()).missing_permissions == ()
 
     async def test_read_only(self, keycloak: KeycloakSubject) -> None:
         """To see clients and users is not to be able to make them."""

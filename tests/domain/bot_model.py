@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from fedid.domain.bot import DesiredBot, client_entry, desired_client, token_entry
+from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
     AddRoles,
     BotStep,
@@ -33,6 +33,8 @@ from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 from tests.domain.samples import NOW, OWNER, UID, claims, roles_of
 
+SERVICE_ACCOUNT = "serviceAccountsEnabled"
+
 
 @dataclass
 class BotWorld:
@@ -41,6 +43,8 @@ class BotWorld:
     desired: DesiredBot
     now: datetime = NOW
     client: ClientRecord | None = None
+    subject: str = "service-account-0"
+    """User id of the service account, if the client has one."""
     held: frozenset[Role] = frozenset()
     stored_client: StoredEntry | None = None
     stored_tokens: dict[str, StoredEntry] = field(default_factory=dict)
@@ -53,11 +57,12 @@ class BotWorld:
     def observe(self, *, look: bool = True) -> ObservedBot:
         """Return what a pass sees; without `look` nothing of Keycloak."""
         found = {name: self.signed.get(_token(entry)) for name, entry in self.stored_tokens.items()}
-        seen = look and self.client is not None
+        account = look and self.client is not None and bool(self.client.flags.get(SERVICE_ACCOUNT))
         return ObservedBot(
             keycloak_seen=look,
             client=self.client if look else None,
-            mappings=RoleMappings(self.held, frozenset()) if seen else None,
+            mappings=RoleMappings(self.held, frozenset()) if account else None,
+            subject=self.subject if account else None,
             stored_client=self.stored_client,
             stored_tokens=dict(self.stored_tokens),
             claims={
@@ -91,7 +96,8 @@ class BotWorld:
     def mint(self, issued_at: datetime | None = None, **changes: object) -> MintedToken:
         """Sign a token as Keycloak would."""
         token = self.fresh("token")
-        minted = MintedToken(token, claims(self.desired, issued_at or self.now, **changes))
+        told = {"subject": self.subject, **changes}
+        minted = MintedToken(token, claims(self.desired, issued_at or self.now, **told))
         self.signed[token.reveal()] = minted.claims
         return minted
 
@@ -106,15 +112,15 @@ class BotWorld:
                 assert self.client is None, "a client that is there is not created"
                 secret = secret if keep_secret else self.fresh("secret")
                 assert secret is not None, "a secret that nobody knows cannot be kept"
-                not_before = int(self.now.timestamp())
-                self.client, self.held = desired_client(self.desired, secret=secret, not_before=not_before), frozenset()
+                self.client = desired_client(self.desired, secret=secret, not_before=int(self.now.timestamp()))
+                self._new_service_account()
             case UpdateClient(_, replace_secret):
                 assert self.client is not None
-                secret = self.fresh("secret") if replace_secret else secret
-                kept = self.client
-                self.client = replace(
-                    desired_client(self.desired, secret=secret), not_before=kept.not_before, owner=kept.owner
-                )
+                fresh = self.fresh("secret") if replace_secret else None
+                if not self.client.flags.get(SERVICE_ACCOUNT):
+                    self._new_service_account()
+                self.client = _put(self.client, corrected(desired_client(self.desired, secret=fresh), self.client))
+                secret = fresh or secret
             case AddRoles(roles):
                 assert self.client is not None
                 self.held |= roles
@@ -139,10 +145,15 @@ class BotWorld:
                 assert_never(step)
         return secret
 
+    def _new_service_account(self) -> None:
+        self.subject, self.held = self.fresh("service-account").reveal(), frozenset()
+
     def _authenticate(self, secret: Sensitive | None) -> None:
         assert secret is not None, "nothing to authenticate with"
         if self.client is not None:
             assert secret == self.client.secret, "Keycloak refuses the secret"
+            assert self.client.flags.get(SERVICE_ACCOUNT), "there is no service account"
+            assert self.client.enabled, "the client is disabled"
 
     def _settle(self, minted: Mapping[str, MintedToken]) -> None:
         hashes = {name: known for name, known in self.recorded.ask_hashes.items() if name in self.desired.tokens}
@@ -159,6 +170,19 @@ def settled(desired: DesiredBot, *, now: datetime = NOW, age: timedelta = timede
     world.run()
     world.now = now
     return world
+
+
+def _put(found: ClientRecord, record: ClientRecord) -> ClientRecord:
+    """Return a client after Keycloak took a PUT: what is not named stays, what is empty goes."""
+    attributes, uris = {**found.attributes, **record.attributes}, {**found.uris, **record.uris}
+    return replace(
+        record,
+        secret=record.secret if record.secret is not None else found.secret,
+        flags={**found.flags, **record.flags},
+        attributes={name: value for name, value in attributes.items() if value},
+        uris={name: values for name, values in uris.items() if values},
+        not_before=found.not_before,
+    )
 
 
 def _token(entry: StoredEntry) -> str:

@@ -17,6 +17,7 @@ from fedid.domain.bot import (
     asks_of_bot,
     client_differences,
     client_entry,
+    corrected,
     desired_bot,
     desired_client,
     renewal_due_at,
@@ -113,6 +114,7 @@ def test_one_lifetime_within_the_limit(tokens: list[dict[str, Any]], limit: time
     minutes = timedelta(minutes=int(lifetime.removesuffix("m")))
     wanted = bot({"tokens": tokens}, verdict(limit=limit))
     assert wanted.lifetime == minutes
+    assert wanted.lifetime_limit == limit
     assert wanted.tokens == tuple(token["name"] for token in tokens)
     assert desired_client(wanted, secret=None).attributes["access.token.lifespan"] == str(minutes.seconds)
 
@@ -232,7 +234,25 @@ def test_a_client_as_desired_differs_in_nothing(wanted: DesiredBot) -> None:
         pytest.param({"secret": None}, (), id="a secret that was not read"),
         pytest.param({"not_before": 99}, (), id="notBefore never goes back"),
         pytest.param({"flags": {**CLIENT.flags, "frontchannelLogout": True}}, (), id="a flag that we do not set"),
-        pytest.param({"attributes": {**CLIENT.attributes, "realm_client": "false"}}, (), id="an attribute not ours"),
+        pytest.param({"attributes": {**CLIENT.attributes, "x": "y"}}, ("attributes[x]",), id="an attribute added"),
+        pytest.param(
+            {
+                "attributes": {
+                    **CLIENT.attributes,
+                    "realm_client": "false",
+                    "client.secret.creation.time": "1",
+                    "backchannel.logout.session.required": "true",
+                }
+            },
+            (),
+            id="attributes that Keycloak sets by itself",
+        ),
+        pytest.param({"uris": {"redirectUris": ("https://x/*",)}}, ("redirectUris",), id="an address added"),
+        pytest.param(
+            {"uris": {"webOrigins": ("+",), "rootUrl": ("https://x",), "redirectUris": ()}},
+            ("rootUrl", "webOrigins"),
+            id="several addresses added, and a list that is empty",
+        ),
         pytest.param({"enabled": False, "description": "x"}, ("description", "enabled"), id="several at once"),
     ],
 )
@@ -263,7 +283,8 @@ def test_each_attribute_of_a_client_is_named(name: str) -> None:
 
 def test_every_field_of_a_client_is_compared_or_left_alone_on_purpose() -> None:
     """A field that is added to the record must be compared, or be listed here with its reason."""
-    compared = {"client_id", "object_name", "description", "enabled", "flags", "attributes", "mappers", "authenticator"}
+    compared = {"client_id", "object_name", "description", "enabled", "authenticator"}
+    compared |= {"flags", "attributes", "mappers", "uris"}
     elsewhere = {
         "client_uuid",  # what it was read by
         "owner",  # decides before anything is compared
@@ -271,6 +292,17 @@ def test_every_field_of_a_client_is_compared_or_left_alone_on_purpose() -> None:
         "not_before",  # by the plan, against each token; it never goes back
     }
     assert {field.name for field in fields(ClientRecord)} == compared | elsewhere
+
+
+def test_what_is_written_over_a_client_takes_off_what_was_added() -> None:
+    """What was added by hand is written as empty, which takes it off; the rest is what is desired, and the mark."""
+    wanted = desired_client(desired(), secret=None)
+    added = {"x": "y", "realm_client": "false", "access.token.lifespan": "1"}
+    observed = replace(CLIENT, attributes={**CLIENT.attributes, **added}, uris={"redirectUris": ("https://x/*",)})
+    assert corrected(wanted, observed) == replace(
+        wanted, attributes={**wanted.attributes, "x": ""}, uris={"redirectUris": ()}
+    )
+    assert corrected(wanted, CLIENT) == wanted
 
 
 def test_what_keycloak_adds_to_a_mapper_is_no_difference() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.bot import token_entry
+from fedid.domain.bot import desired_client, token_entry
 from fedid.domain.bot_plan import (
     AddRoles,
     BotStep,
@@ -28,7 +28,7 @@ from fedid.domain.bot_plan import (
 from fedid.domain.realm import ClientRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
-from tests.domain.bot_model import BotWorld, settled
+from tests.domain.bot_model import SERVICE_ACCOUNT, BotWorld, settled
 from tests.domain.samples import NOW, OWNER, UID, client_role, desired, realm_role, roles_of
 
 BOT = desired()
@@ -266,6 +266,32 @@ SITUATIONS = [
         both(change_client(enabled=False, secret=Sensitive("of a stranger"))),
         (UpdateClient(("enabled",), replace_secret=True), ProveSecret(), PublishSecret(1)),
         id="fields and secret were changed by hand: one update",
+    ),
+    pytest.param(
+        change_client(uris={"redirectUris": ("https://evil.example/*",)}, attributes={"x": "y"}),
+        (
+            UpdateClient(
+                (*(f"attributes[{name}]" for name in desired_client(BOT, secret=None).attributes), "attributes[x]")
+                + ("redirectUris",),
+                replace_secret=False,
+            ),
+        ),
+        id="attributes and addresses were changed by hand: put back and taken off",
+    ),
+    pytest.param(
+        lambda world: setattr(world, "subject", "another account"),
+        (mint("the service account was made anew"), PublishToken(DEFAULT, 1)),
+        id="the service account was deleted by hand and Keycloak made another: tokens are minted for the new one",
+    ),
+    pytest.param(
+        change_client(flags={**desired_client(BOT, secret=None).flags, SERVICE_ACCOUNT: False}),
+        (
+            UpdateClient((SERVICE_ACCOUNT,), replace_secret=False),
+            AddRoles(ROLES),
+            mint("the service account was made anew"),
+            PublishToken(DEFAULT, 1),
+        ),
+        id="the service account was switched off by hand: switched on, which makes another one",
     ),
     pytest.param(
         lambda world: setattr(world, "held", world.held - {realm_role("fl-client")}),

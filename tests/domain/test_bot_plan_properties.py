@@ -27,7 +27,7 @@ from fedid.domain.realm import ClientRecord, ProtocolMapper, Role
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import token_faults
-from tests.domain.bot_model import BotWorld
+from tests.domain.bot_model import SERVICE_ACCOUNT, BotWorld
 from tests.domain.samples import NOW, OWNER, client_role, desired, realm_role, roles_of
 
 RANK = {
@@ -76,8 +76,9 @@ def clients(draw: st.DrawFn, right: ClientRecord) -> ClientRecord:
         enabled=draw(st.booleans()),
         authenticator=draw(st.sampled_from([right.authenticator, "client-jwt"])),
         object_name=draw(st.sampled_from([right.object_name, None])),
-        flags=draw(st.sampled_from([right.flags, {}, {**right.flags, "publicClient": True}])),
-        attributes=draw(st.sampled_from([right.attributes, {}, {**right.attributes, "access.token.lifespan": "1"}])),
+        flags=draw(st.sampled_from([right.flags, {}, {**right.flags, SERVICE_ACCOUNT: False}])),
+        attributes=draw(st.sampled_from([right.attributes, {}, {**right.attributes, "realm_client": "x", "by": "y"}])),
+        uris=draw(st.sampled_from([{}, {"redirectUris": ("https://evil.example/*",), "rootUrl": ()}])),
         mappers=draw(st.sampled_from([right.mappers, (), (*right.mappers, ProtocolMapper("x", "y", {}))])),
         not_before=int(NOW.timestamp()) - draw(st.integers(0, 2000)),
     )
@@ -112,7 +113,7 @@ def _stored_token(draw: st.DrawFn, world: BotWorld) -> StoredEntry | None:
             minted = world.mint(
                 NOW - timedelta(seconds=draw(st.integers(0, 2000))),
                 authorized_party=draw(st.sampled_from([world.desired.client_id, "site-b.other"])),
-                subject=draw(st.sampled_from(["", "x"])),
+                subject=draw(st.sampled_from(["", "x", world.subject])),
                 audiences=draw(st.sampled_from([frozenset(), frozenset({"superlink", "other"})])),
                 expires_at=NOW + life,
             )
@@ -233,3 +234,4 @@ def _assert_settled(world: BotWorld) -> None:
         claims = world.signed[entry.data["token"].reveal()]
         assert token_faults(claims, world.desired.expectation) == ()
         assert claims.issued_at.timestamp() >= world.client.not_before
+        assert claims.subject == world.subject

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, token_faults, wider_than
+from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, outlives, token_faults, wider_than
 from tests.domain.samples import NOW, claims, desired
 
 BOT = desired(
@@ -113,6 +113,21 @@ def test_faults_are_told_one_by_one(changes: dict[str, Any], faults: tuple[str, 
 def test_an_old_token_is_wider_if_it_grants_something_more(old: dict[str, Any], *, wider: bool) -> None:
     """A token that still grants what was taken away must be revoked; one that merely differs need not."""
     assert wider_than(replace(GOOD, **old), GOOD) is wider
+
+
+@pytest.mark.parametrize(
+    ("limit", "outlived"),
+    [
+        pytest.param(None, False, id="no limit"),
+        pytest.param(timedelta(minutes=10), False, id="a limit that is just met"),
+        pytest.param(timedelta(minutes=9, seconds=55), False, id="five seconds over it are rounding"),
+        pytest.param(timedelta(minutes=9, seconds=54), True, id="six seconds over it"),
+        pytest.param(timedelta(hours=1), False, id="a wider limit"),
+    ],
+)
+def test_a_token_outlives_a_limit_by_the_life_it_was_given(limit: timedelta | None, *, outlived: bool) -> None:
+    """A token that was given a longer life than the grants allow is known, however much of it is left."""
+    assert outlives(GOOD, limit) is outlived
 
 
 def _with_rights(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.operating import OperatorProcess, Proxies, federation_condition
 from tests.e2e.outage import AWAY, PATIENCE_SECONDS, Cast, away, federation_behind, losing_answers
-from tests.e2e.tenancy import Body, Tenant
+from tests.e2e.tenancy import Body, Tenant, bot, pod_identity
 from tests.e2e.waiting import eventually
+from tests.testbed.faults import Status, requests_to
 from tests.testbed.proxy import Proxy
 from tests.testbed.stack import Stack
 
@@ -86,6 +88,35 @@ def test_an_outage_of_keycloak(tenant: Tenant, authority: Authority, behind_keyc
     assert "refused (401)" in tenant.event("ended", "RevocationProven")["message"]
 
 
+def test_a_keycloak_that_is_killed_and_started_again(stack: Stack, tenant: Tenant, authority: Authority) -> None:
+    """What is published is Ready as long as its token lives and no longer, a deletion waits, and all of it heals."""
+    short = [{"name": "default", "lifetime": "20s"}]
+    tenant.apply(bot("lasting"), bot("fleeting", tokens=short), bot("ended"))
+    tenant.apply(*(pod_identity(name) for name in ("lasting", "fleeting")))
+    tenant.ready("BotClient", "ended")
+    for name in ("lasting", "fleeting"):
+        tenant.ready("PodIdentity", name)
+    ended = (authority.vault(f"fedid/{tenant.namespace}/bots/ended/tokens/default") or {})["token"]
+    stack.kill("keycloak")
+    try:
+        tenant.delete("BotClient", "ended")
+        _told_waiting(tenant, "BotClient", "ended", "keycloak")
+        _told(tenant, "BotClient", "fleeting", "KeycloakSynced", "keycloak")
+        (token,) = (tenant.get("BotClient", "fleeting") or {})["status"]["tokens"]
+        assert datetime.fromisoformat(token["expiresAt"]) <= datetime.now(UTC)
+        assert "expired" in tenant.reason("PodIdentity", "fleeting", "WaitingForBot")["message"]
+        for kind in ("BotClient", "PodIdentity"):
+            assert (tenant.condition(kind, "lasting") or {})["status"] == "True"
+    finally:
+        stack.start("keycloak")
+    for name in ("lasting", "fleeting"):
+        tenant.ready("BotClient", name, seconds=PATIENCE_SECONDS)
+        tenant.ready("PodIdentity", name, seconds=PATIENCE_SECONDS)
+    tenant.gone("BotClient", "ended", seconds=PATIENCE_SECONDS)
+    assert authority.introspect(ended)["active"] is False
+    assert authority.introspect(tenant.mounted("fleeting", "token"))["active"] is True
+
+
 @pytest.mark.parametrize("way", AWAY)
 def test_an_outage_of_vault(tenant: Tenant, authority: Authority, behind_vault: Behind, way: str) -> None:
     """Conditions name Vault, users do not mind, Keycloak refuses a deleted bot at once, its object goes later."""
@@ -121,6 +152,25 @@ def test_an_outage_of_the_api_server(
     with away(proxies.kubernetes, way):
         cast.act()
     cast.assert_converged()
+    assert operator.running
+    assert operator.pid == pid
+
+
+def test_an_error_in_a_watch_stream(tenant: Tenant, operator: OperatorProcess, proxies: Proxies) -> None:
+    """What an API server says when it shuts down ends the stream, and neither the operator nor its sight."""
+    tenant.apply(bot("before"))
+    tenant.ready("BotClient", "before")
+    pid = operator.pid
+    error = {"type": "ERROR", "object": {"kind": "Status", "code": 500, "reason": "InternalError"}}
+    watch = requests_to("/apis/fedid.io/v1alpha1/botclients", "GET")
+    proxies.kubernetes.refuse()
+    rule = proxies.kubernetes.inject(Status(200, json.dumps(error) + "\n"), watch, times=1)
+    tenant.delete("BotClient", "before")
+    proxies.kubernetes.accept()
+    eventually(lambda: rule.hits == 1, "the stream was opened again, and an error was in it")
+    tenant.apply(bot("after"))
+    tenant.ready("BotClient", "after")
+    tenant.gone("BotClient", "before")
     assert operator.running
     assert operator.pid == pid
 

@@ -224,6 +224,8 @@ class TestSchedule:
         clock = HandClock()
         queue: WorkQueue[str] = WorkQueue(clock=clock)
         queue.add_at("deletion", 1.0, DELETION)
+        clock.now = 0.75
+        assert await nothing_ready(queue)
         queue.add("change")
         clock.now = 1.0
         assert await order(queue, 2) == ["deletion", "change"]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+MOST_ROUNDS_PER_INSTANT = 100_000
+"""Rounds of the loop at one instant beyond which a test is taken to spin."""
+
 
 class _JumpingSelector(selectors.SelectSelector):
     """Turns the time that the loop would wait into time that has passed."""
@@ -20,17 +23,22 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.rounds = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             message = "everything waits for something that will never come"
+            raise RuntimeError(message)
+        self.rounds = 0 if timeout > 0 else self.rounds + 1
+        if self.rounds > MOST_ROUNDS_PER_INSTANT:
+            message = "something runs for ever without time passing"
             raise RuntimeError(message)
         self.now += max(0.0, timeout)
         return super().select(0)
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs in no real time and in the same order every time; a deadlock raises instead of hanging."""
+    """Runs in no real time and in the same order every time; a deadlock or a livelock raises instead of hanging."""
 
     def __init__(self) -> None:
         """Start at 0 s."""

@@ -135,6 +135,8 @@ class ObservedBot:
     """False on a pass that only renews tokens: client and roles are taken to be right."""
     client: ClientRecord | None = None
     mappings: RoleMappings | None = None
+    subject: str | None = None
+    """User id of the service account; None: there is none, or nobody looked."""
     stored_client: StoredEntry | None = None
     stored_tokens: Mapping[str, StoredEntry] = field(default_factory=dict)
     claims: Mapping[str, TokenClaims] = field(default_factory=dict)
@@ -222,6 +224,8 @@ def _why_due(  # noqa: PLR0913 - one decision over everything that is known of a
         return "what lies in Vault is no token of this client"
     if remade:
         return "the client was made anew"
+    if observed.subject is not None and claims.subject != observed.subject:
+        return "the service account was made anew"
     if observed.recorded.withdrawn:
         return "a withdrawal was begun and called off"
     if faults := token_faults(claims, desired.expectation):

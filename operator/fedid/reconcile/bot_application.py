@@ -122,7 +122,7 @@ class BotApplication:
         return BotFacts(
             secret=secret,
             secret_version=stored.version if stored is not None and stored.data else None,
-            subject=(self._body.get("status") or {}).get("serviceAccountSubject") if observed.client else None,
+            subject=observed.subject,
             tokens={
                 name: TokenFact(claims, observed.stored_tokens[name].version, hashes.get(name, ""))
                 for name, claims in observed.claims.items()

@@ -8,10 +8,10 @@ from typing import Any
 
 from fedid.domain.bot_plan import ObservedBot, Recorded
 from fedid.domain.naming import ObjectKey
-from fedid.domain.realm import ClientRecord
+from fedid.domain.realm import ClientRecord, RoleMappings
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import TokenClaims
-from fedid.errors import OwnershipConflictError
+from fedid.errors import OwnershipConflictError, StaleObjectError
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends
 
@@ -55,13 +55,11 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     Raises:
         OwnershipConflictError: The clientId is somebody else's.
     """
-    client, mappings = None, None
+    client, subject, mappings = None, None, None
     if look:
         client = await own_client(backends, client_uuid, client_id, owner)
-        if client is not None:
-            provider = backends.identity_provider
-            subject = status.get("serviceAccountSubject") or await provider.service_account_id(client_uuid)
-            mappings = await provider.role_mappings(subject)
+        if client is not None and client.flags.get("serviceAccountsEnabled"):
+            subject, mappings = await _service_account(backends, client_uuid, status.get("serviceAccountSubject"))
     stored = await observe_stored(backends, bot, owner, client_id)
     for path, whose in stored.strangers.items():
         message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
@@ -70,11 +68,24 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         keycloak_seen=look,
         client=client,
         mappings=mappings,
+        subject=subject,
         stored_client=stored.client,
         stored_tokens=stored.tokens,
         claims=stored.claims,
         recorded=recorded_in(status),
     )
+
+
+async def _service_account(backends: Backends, client_uuid: str, subject: str | None) -> tuple[str, RoleMappings]:
+    """Return the user id of the service account and its roles; one that was deleted is made anew by Keycloak."""
+    provider = backends.identity_provider
+    if subject is not None:
+        try:
+            return subject, await provider.role_mappings(subject)
+        except StaleObjectError:
+            pass  # somebody deleted it, or switched it off and on
+    subject = await provider.service_account_id(client_uuid)
+    return subject, await provider.role_mappings(subject)
 
 
 async def own_client(backends: Backends, client_uuid: str, client_id: str, owner: str) -> ClientRecord | None:

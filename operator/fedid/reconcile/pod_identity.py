@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
@@ -92,7 +92,13 @@ class PodIdentityReconciler:
         secret = await self._deliver(body, spec, credential)
         await self._drop_former(body, spec)
         await self._settle(body, spec, bot_key, credential, secret)
-        return Outcome(self._world.clock.monotonic() + backends.federation.resync_period.total_seconds())
+        again_after = backends.federation.resync_period
+        if (
+            credential.expires_at is not None
+            and (life := credential.expires_at - self._world.clock.now()) > timedelta()
+        ):
+            again_after = min(again_after, life)  # to say so, should nobody renew it
+        return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
 
     async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> _Credential:
         """Read what is published of the bot and render it.
@@ -228,10 +234,11 @@ class PodIdentityReconciler:
         self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: _Credential, secret: MountedSecret
     ) -> None:
         message = f"Secret {secret.name} holds what is published of {bot_key}"
-        told = (
-            Condition(ConditionType.READY, True, Reason.READY, message),
-            Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message),
-        )
+        ready = Condition(ConditionType.READY, True, Reason.READY, message)
+        if credential.expires_at is not None and credential.expires_at <= self._world.clock.now():
+            expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
+            ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
+        told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message))
         fields = {
             "secretName": spec.secret_name,
             "secretHash": credential.digest,
