@@ -13,7 +13,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_WIDTH = 110
+_WIDTH = 116
+_MARGIN = "     "
 
 
 class StoryError(Exception):
@@ -63,7 +64,8 @@ class Narrator:
             message = f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
             raise StoryError(message)
         if not quiet:
-            print(textwrap.indent(done.stdout.rstrip(), "     "), flush=True)
+            for line in done.stdout.rstrip().splitlines():
+                print(textwrap.fill(line, _WIDTH, initial_indent=_MARGIN, subsequent_indent=_MARGIN), flush=True)
         return done.stdout
 
     def wait(self, look: Callable[[], T | None], what: str, *, seconds: float = 60) -> T:

@@ -27,13 +27,11 @@ from fedid.domain.bot_plan import (
     WithdrawToken,
     plan_bot,
 )
-from fedid.domain.realm import ClientRecord, Role, RoleMappings
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, Role, RoleMappings
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 from tests.domain.samples import NOW, OWNER, UID, claims, roles_of
-
-SERVICE_ACCOUNT = "serviceAccountsEnabled"
 
 
 @dataclass
@@ -57,7 +55,7 @@ class BotWorld:
     def observe(self, *, look: bool = True) -> ObservedBot:
         """Return what a pass sees; without `look` nothing of Keycloak."""
         found = {name: self.signed.get(_token(entry)) for name, entry in self.stored_tokens.items()}
-        account = look and self.client is not None and bool(self.client.flags.get(SERVICE_ACCOUNT))
+        account = look and self.client is not None and bool(self.client.flags.get(SERVICE_ACCOUNTS))
         return ObservedBot(
             keycloak_seen=look,
             client=self.client if look else None,
@@ -117,7 +115,7 @@ class BotWorld:
             case UpdateClient(_, replace_secret):
                 assert self.client is not None
                 fresh = self.fresh("secret") if replace_secret else None
-                if not self.client.flags.get(SERVICE_ACCOUNT):
+                if not self.client.flags.get(SERVICE_ACCOUNTS):
                     self._new_service_account()
                 self.client = _put(self.client, corrected(desired_client(self.desired, secret=fresh), self.client))
                 secret = fresh or secret
@@ -152,7 +150,7 @@ class BotWorld:
         assert secret is not None, "nothing to authenticate with"
         if self.client is not None:
             assert secret == self.client.secret, "Keycloak refuses the secret"
-            assert self.client.flags.get(SERVICE_ACCOUNT), "there is no service account"
+            assert self.client.flags.get(SERVICE_ACCOUNTS), "there is no service account"
             assert self.client.enabled, "the client is disabled"
 
     def _settle(self, minted: Mapping[str, MintedToken]) -> None:

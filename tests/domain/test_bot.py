@@ -164,6 +164,7 @@ def test_the_client_is_confidential_and_has_no_browser_flow() -> None:
                 "directAccessGrantsEnabled": False,
                 "serviceAccountsEnabled": True,
                 "consentRequired": False,
+                "authorizationServicesEnabled": False,
                 "fullScopeAllowed": True,
             },
             attributes={

@@ -25,13 +25,14 @@ from fedid.domain.bot_plan import (
     WithdrawToken,
     plan_bot,
 )
-from fedid.domain.realm import ClientRecord
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
-from tests.domain.bot_model import SERVICE_ACCOUNT, BotWorld, settled
+from tests.domain.bot_model import BotWorld, settled
 from tests.domain.samples import NOW, OWNER, UID, client_role, desired, realm_role, roles_of
 
 BOT = desired()
+CLIENT = desired_client(BOT, secret=None)
 ROLES = roles_of(BOT)
 DEFAULT = "default"
 
@@ -271,8 +272,7 @@ SITUATIONS = [
         change_client(uris={"redirectUris": ("https://evil.example/*",)}, attributes={"x": "y"}),
         (
             UpdateClient(
-                (*(f"attributes[{name}]" for name in desired_client(BOT, secret=None).attributes), "attributes[x]")
-                + ("redirectUris",),
+                (*(f"attributes[{name}]" for name in [*CLIENT.attributes, "x"]), "redirectUris"),
                 replace_secret=False,
             ),
         ),
@@ -284,9 +284,9 @@ SITUATIONS = [
         id="the service account was deleted by hand and Keycloak made another: tokens are minted for the new one",
     ),
     pytest.param(
-        change_client(flags={**desired_client(BOT, secret=None).flags, SERVICE_ACCOUNT: False}),
+        change_client(flags={**CLIENT.flags, SERVICE_ACCOUNTS: False}),
         (
-            UpdateClient((SERVICE_ACCOUNT,), replace_secret=False),
+            UpdateClient((SERVICE_ACCOUNTS,), replace_secret=False),
             AddRoles(ROLES),
             mint("the service account was made anew"),
             PublishToken(DEFAULT, 1),
@@ -399,11 +399,9 @@ SITUATIONS = [
         id="the token of another client in the place of ours: replaced",
     ),
     pytest.param(
-        put_token(subject="", audiences=frozenset()),
+        put_token(audiences=frozenset(), client_roles={}),
         (
-            mint(
-                "it has no sub (does the realm's default client scope `basic` exist?); audience superlink is missing",
-            ),
+            mint("audience superlink is missing; role submit of client superlink is missing"),
             PublishToken(DEFAULT, 2),
         ),
         id="a token with several faults: replaced, and every fault is told",

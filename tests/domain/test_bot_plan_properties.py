@@ -23,11 +23,11 @@ from fedid.domain.bot_plan import (
     UpdateClient,
     WithdrawToken,
 )
-from fedid.domain.realm import ClientRecord, ProtocolMapper, Role
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper, Role
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import token_faults
-from tests.domain.bot_model import SERVICE_ACCOUNT, BotWorld
+from tests.domain.bot_model import BotWorld
 from tests.domain.samples import NOW, OWNER, client_role, desired, realm_role, roles_of
 
 RANK = {
@@ -76,7 +76,7 @@ def clients(draw: st.DrawFn, right: ClientRecord) -> ClientRecord:
         enabled=draw(st.booleans()),
         authenticator=draw(st.sampled_from([right.authenticator, "client-jwt"])),
         object_name=draw(st.sampled_from([right.object_name, None])),
-        flags=draw(st.sampled_from([right.flags, {}, {**right.flags, SERVICE_ACCOUNT: False}])),
+        flags=draw(st.sampled_from([right.flags, {}, {**right.flags, SERVICE_ACCOUNTS: False}])),
         attributes=draw(st.sampled_from([right.attributes, {}, {**right.attributes, "realm_client": "x", "by": "y"}])),
         uris=draw(st.sampled_from([{}, {"redirectUris": ("https://evil.example/*",), "rootUrl": ()}])),
         mappers=draw(st.sampled_from([right.mappers, (), (*right.mappers, ProtocolMapper("x", "y", {}))])),

@@ -11,7 +11,7 @@ from tests.e2e.estate import estate_of, expected_estate
 from tests.e2e.operating import Proxies, federation, own_federation
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
-from tests.testbed.faults import CutAfter, Hang, Rule, Status, first_of_each, requests_to
+from tests.testbed.faults import CutAfter, Hang, Rule, Status, nth_of_each, requests_to
 from tests.testbed.proxy import Proxy, proxy_for
 from tests.testbed.stack import Stack
 
@@ -42,7 +42,7 @@ def away(proxy: Proxy, way: str) -> Iterator[None]:
 @contextmanager
 def losing_answers(proxy: Proxy) -> Iterator[Rule]:
     """Carry out every write, and lose the answer to the first one of each kind to each thing."""
-    rule = proxy.inject(CutAfter(), first_of_each(WRITES))
+    rule = proxy.inject(CutAfter(), nth_of_each(WRITES))
     try:
         yield rule
     finally:

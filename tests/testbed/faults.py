@@ -1,6 +1,7 @@
 """What the proxy records, and the ways in which it can break a request."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,15 +81,15 @@ def requests_to(path: str, method: str = ".*") -> Predicate:
     return matches
 
 
-def first_of_each(when: Predicate) -> Predicate:
-    """Return a predicate for the first request to each path by each method that another one matches."""
-    seen: set[tuple[str, str]] = set()
+def nth_of_each(when: Predicate, number: int = 1) -> Predicate:
+    """Return a predicate for the n-th request to each path by each method that another one matches."""
+    seen: Counter[tuple[str, str]] = Counter()
 
     def matches(method: str, path: str) -> bool:
-        if (method, path) in seen or not when(method, path):
+        if not when(method, path):
             return False
-        seen.add((method, path))
-        return True
+        seen[method, path] += 1
+        return seen[method, path] == number
 
     return matches
 

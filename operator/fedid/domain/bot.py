@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from fedid.domain.conditions import rfc3339
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import client_uuid
-from fedid.domain.realm import ClientRecord, ProtocolMapper
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
 from fedid.domain.resources import BotClient, Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import MintedToken, TokenExpectation
@@ -137,7 +137,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "standardFlowEnabled": False,
             "implicitFlowEnabled": False,
             "directAccessGrantsEnabled": False,
-            "serviceAccountsEnabled": True,
+            SERVICE_ACCOUNTS: True,
             "consentRequired": False,
             "authorizationServicesEnabled": False,
             # The service account holds exactly the declared roles, so a role scope would only say them twice.

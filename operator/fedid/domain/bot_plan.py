@@ -136,7 +136,7 @@ class ObservedBot:
     client: ClientRecord | None = None
     mappings: RoleMappings | None = None
     subject: str | None = None
-    """User id of the service account; None: there is none, or nobody looked."""
+    """User id of the service account; None: there is none, or nobody looked (`client` is None then)."""
     stored_client: StoredEntry | None = None
     stored_tokens: Mapping[str, StoredEntry] = field(default_factory=dict)
     claims: Mapping[str, TokenClaims] = field(default_factory=dict)
@@ -224,7 +224,7 @@ def _why_due(  # noqa: PLR0913 - one decision over everything that is known of a
         return "what lies in Vault is no token of this client"
     if remade:
         return "the client was made anew"
-    if observed.subject is not None and claims.subject != observed.subject:
+    if observed.client is not None and claims.subject != observed.subject:  # None: switched on again, it is another one
         return "the service account was made anew"
     if observed.recorded.withdrawn:
         return "a withdrawal was begun and called off"

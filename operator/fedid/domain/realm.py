@@ -10,10 +10,24 @@ from dataclasses import dataclass, field
 
 from fedid.domain.sensitive import Sensitive
 
-__all__ = ["ClientRecord", "ProtocolMapper", "RealmFacts", "Role", "RoleMappings", "UserRecord", "role_changes"]
+__all__ = [
+    "CLIENT_SECRET",
+    "SERVICE_ACCOUNTS",
+    "ClientRecord",
+    "ProtocolMapper",
+    "RealmFacts",
+    "Role",
+    "RoleMappings",
+    "UserRecord",
+    "role_changes",
+]
 
 OWNER_ATTRIBUTE = "fedid.owner"
 OBJECT_ATTRIBUTE = "fedid.object"
+CLIENT_SECRET = "client-secret"
+"""Keycloak's `clientAuthenticatorType` for clients that sign in with a secret."""
+SERVICE_ACCOUNTS = "serviceAccountsEnabled"
+"""The flag of a client that lets it get tokens for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class ClientRecord:
     mappers: tuple[ProtocolMapper, ...]
     uris: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Addresses of the client by Keycloak's names, e.g. `redirectUris`; on write an empty one is taken off."""
-    authenticator: str = "client-secret"
+    authenticator: str = CLIENT_SECRET
     """Keycloak's `clientAuthenticatorType`."""
     not_before: int = 0
     """Tokens issued before this instant (seconds since the epoch, Keycloak's clock) are refused."""

@@ -20,13 +20,13 @@ from fedid.domain.bot_plan import (
     WithdrawToken,
 )
 from fedid.domain.conditions import Reason
-from fedid.domain.realm import Role
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, outlives, token_faults, wider_than
 from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_paths import SECRET_RETENTION, BotPaths, token_retention
+from fedid.reconcile.roles import role_names
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotApplication", "BotFacts", "TokenFact"]
@@ -95,10 +95,10 @@ class BotApplication:
                 await self._update_client(step, facts, observed)
             case AddRoles(roles):
                 await self._provider.add_roles(await self._subject(facts), roles)
-                self._audit("AddRoles", roles=_names(roles))
+                self._audit("AddRoles", roles=role_names(roles))
             case RemoveRoles(roles):
                 await self._provider.remove_roles(await self._subject(facts), roles)
-                self._audit("RemoveRoles", roles=_names(roles))
+                self._audit("RemoveRoles", roles=role_names(roles))
             case ProveSecret():
                 await self._mint(facts, observed)
             case MintToken():
@@ -235,7 +235,9 @@ class BotApplication:
             return
         if any(asked != self._desired.ask_hash for asked in observed.recorded.ask_hashes.values()):
             return  # the Federation's defaults changed
-        repaired = [text for step in plan if (text := _repair(step)) is not None]
+        # A client that was deleted took its roles along.
+        made_anew = [step for step in plan if isinstance(step, CreateClient)]
+        repaired = [text for step in made_anew or plan if (text := _repair(step)) is not None]
         if not repaired or status.get("clientUuid") is None:
             return
         message = f"Changed by hand and put back: {', '.join(repaired)}"
@@ -254,16 +256,12 @@ def _repair(step: BotStep) -> str | None:
         case UpdateClient(fields, replace_secret):
             return ", ".join([*fields, *(["secret"] if replace_secret else [])])
         case AddRoles(roles):
-            return f"roles removed ({', '.join(_names(roles))})"
+            return f"roles removed ({', '.join(role_names(roles))})"
         case RemoveRoles(roles):
-            return f"roles added ({', '.join(_names(roles))})"
+            return f"roles added ({', '.join(role_names(roles))})"
         case MintToken(name, why) if "Vault" in why:
             return f"token {name} ({why})"
         case PublishSecret():
             return "the bot secret in Vault"
         case _:
             return None
-
-
-def _names(roles: frozenset[Role]) -> list[str]:
-    return sorted(f"{role.client_id}/{role.name}" if role.client_id else role.name for role in roles)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedid.domain.bot_plan import ObservedBot, Recorded
 from fedid.domain.naming import ObjectKey
-from fedid.domain.realm import ClientRecord, RoleMappings
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, RoleMappings
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import TokenClaims
 from fedid.errors import OwnershipConflictError, StaleObjectError
@@ -58,7 +58,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     client, subject, mappings = None, None, None
     if look:
         client = await own_client(backends, client_uuid, client_id, owner)
-        if client is not None and client.flags.get("serviceAccountsEnabled"):
+        if client is not None and client.flags.get(SERVICE_ACCOUNTS):
             subject, mappings = await _service_account(backends, client_uuid, status.get("serviceAccountSubject"))
     stored = await observe_stored(backends, bot, owner, client_id)
     for path, whose in stored.strangers.items():

@@ -7,16 +7,24 @@ never kept waiting for Vault or for a pod: the authority refuses first, the trac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.naming import client_uuid
+from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, MintedToken
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendError, BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
+from fedid.errors import (
+    BackendError,
+    BackendRejectedError,
+    BackendUnavailableError,
+    Error,
+    NotReadyError,
+    OwnershipConflictError,
+)
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import backends_of, federation_name, without_finalizer
@@ -144,13 +152,34 @@ class BotTeardown:
         evidence.secret = client.secret or evidence.secret
         if client.secret is not None:
             credentials = ClientCredentials(client.client_id, client.secret)
+            await self._restore(client, backends)
             body = await self._check_positive(body, evidence, credentials, backends)
-            for token in evidence.tokens.values():
-                await provider.revoke(token.token, credentials)
+            await self._revoke(meta, evidence, credentials, backends)
         await provider.delete_client(uuid)
         self._remember_deletion(evidence.client_id, backends)
         world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
         return body
+
+    async def _restore(self, client: ClientRecord, backends: Backends) -> None:
+        """Let the client sign in with its secret again where a hand took that from it: only then it can revoke."""
+        if client.authenticator != CLIENT_SECRET or not client.flags.get(SERVICE_ACCOUNTS):
+            flags = {**client.flags, SERVICE_ACCOUNTS: True}
+            restored = replace(client, authenticator=CLIENT_SECRET, flags=flags, secret=None)
+            await backends.identity_provider.update_client(restored)
+
+    async def _revoke(
+        self, meta: Meta, evidence: _Evidence, credentials: ClientCredentials, backends: Backends
+    ) -> None:
+        """Revoke what was published, in the name of the client.
+
+        A client that was changed by hand may not be let in for that. That must not keep it alive: its deletion ends
+        every token at once, the proof follows, and a client made anew under the same id refuses what is older.
+        """
+        for name, token in evidence.tokens.items():
+            try:
+                await backends.identity_provider.revoke(token.token, credentials)
+            except BackendRejectedError as error:
+                self._world.audit("RevokeRefused", key=str(meta.key), token=name, error=error.message)
 
     async def _check_positive(
         self, body: Body, evidence: _Evidence, credentials: ClientCredentials, backends: Backends
@@ -162,7 +191,7 @@ class BotTeardown:
         now = provider.server_now()
         alive = next((t for t in evidence.tokens.values() if t.claims.expires_at > now), None)
         if alive is None or not await provider.token_accepted(alive.token):
-            alive = await provider.mint(credentials)
+            alive = await self._probe(credentials, backends)
             if alive is None:
                 return body  # somebody disabled the client: nothing of it is accepted, so nothing can be seen alive
             evidence.tokens[""] = alive
@@ -181,6 +210,13 @@ class BotTeardown:
             Condition(ConditionType.REVOKED, False, Reason.REVOKING, message),
         )
         return await write_status(self._world, body, told, {"revocation": revocation}) or body
+
+    async def _probe(self, credentials: ClientCredentials, backends: Backends) -> MintedToken | None:
+        """Return a fresh token, None where a hand made the client unable to get one."""
+        try:
+            return await backends.identity_provider.mint(credentials)
+        except BackendRejectedError:
+            return None
 
     def _remember_deletion(self, client_id: str, backends: Backends) -> None:
         deletions = self._world.last_deletions

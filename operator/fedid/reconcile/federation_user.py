@@ -44,7 +44,7 @@ from fedid.reconcile.gate import (
     with_finalizer,
     without_finalizer,
 )
-from fedid.reconcile.roles import existing_roles
+from fedid.reconcile.roles import existing_roles, role_names
 from fedid.reconcile.status import kept_conditions, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
@@ -250,17 +250,29 @@ class UserReconciler:
         await write_status(self._world, body, told, {"federation": pinned_federation(self._world, body)})
 
     async def _tell_repair(self, body: Body, plan: tuple[UserStep, ...]) -> None:
-        texts = {
-            CreateUser: "the user (deleted)",
-            UnmapRoles: "roles added",
-            MapRoles: "roles removed",
-            JoinGroup: "groups left",
-            LeaveGroup: "groups joined",
-            EndSessions: "sessions ended",
-        }
-        repaired = [", ".join(s.fields) if isinstance(s, UpdateUser) else texts[type(s)] for s in plan]
-        message = f"Changed by hand and put back: {', '.join(dict.fromkeys(repaired))}"
+        made_anew = [step for step in plan if isinstance(step, CreateUser)]  # it took its groups and roles along
+        message = f"Changed by hand and put back: {', '.join(filter(None, map(_repair, made_anew or plan)))}"
         await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
+
+
+def _repair(step: UserStep) -> str | None:
+    match step:
+        case CreateUser():
+            return "the user (deleted)"
+        case UpdateUser(fields):
+            return ", ".join(fields)
+        case UnmapRoles(roles):
+            return f"roles added ({', '.join(role_names(roles))})"
+        case MapRoles(roles):
+            return f"roles removed ({', '.join(role_names(roles))})"
+        case JoinGroup(path):
+            return f"groups left ({path})"
+        case LeaveGroup(path):
+            return f"groups joined ({path})"
+        case EndSessions():
+            return None  # belongs to `enabled`
+        case _:
+            assert_never(step)
 
 
 async def _observe(backends: Backends, user_id: str | None, username: str, owner: str) -> ObservedUser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
@@ -92,12 +92,9 @@ class PodIdentityReconciler:
         secret = await self._deliver(body, spec, credential)
         await self._drop_former(body, spec)
         await self._settle(body, spec, bot_key, credential, secret)
-        again_after = backends.federation.resync_period
-        if (
-            credential.expires_at is not None
-            and (life := credential.expires_at - self._world.clock.now()) > timedelta()
-        ):
-            again_after = min(again_after, life)  # to say so, should nobody renew it
+        again_after, now = backends.federation.resync_period, self._world.clock.now()
+        if credential.expires_at is not None and credential.expires_at > now:
+            again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
 
     async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> _Credential:

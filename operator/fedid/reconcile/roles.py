@@ -9,7 +9,12 @@ from fedid.domain.realm import Role
 from fedid.errors import BackendRejectedError
 from fedid.reconcile.world import Backends
 
-__all__ = ["existing_roles"]
+__all__ = ["existing_roles", "role_names"]
+
+
+def role_names(roles: frozenset[Role]) -> list[str]:
+    """Return the roles as people write them, `<client id>/<name>` for a client's, sorted."""
+    return sorted(f"{role.client_id}/{role.name}" if role.client_id else role.name for role in roles)
 
 
 async def existing_roles(
