@@ -233,10 +233,17 @@ class Cluster(Protocol):
     async def patch_status(
         self, body: Mapping[str, object], patch: Mapping[str, object]
     ) -> Mapping[str, object] | None:
-        """Merge-patch the status of that very object (by uid); None if it is gone."""
+        """Merge-patch the status of that very object (by uid), whatever its spec is by now; None if it is gone.
+
+        Raises:
+            StaleObjectError: Others change it faster than we can write.
+        """
 
     async def read_secret(self, namespace: str, name: str) -> MountedSecret | None:
-        """Return a Secret afresh."""
+        """Return a Secret afresh; its data only if a PodIdentity controls it.
+
+        One that we may no longer read because its namespace is being deleted counts as gone.
+        """
 
     async def create_secret(self, secret: MountedSecret) -> MountedSecret | None:
         """Create a Secret (POST); None if the name is taken.

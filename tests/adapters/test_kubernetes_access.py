@@ -192,6 +192,12 @@ async def test_the_environment_names_the_kubeconfig(stack: Stack, tmp_path: Path
             "users: [{nam: u, user: {token: t0ken-in-file}}]",
             id="entries without a name",
         ),
+        pytest.param(
+            "current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n"
+            "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+            "users: [{name: u, usr: {token: t0ken-in-file}}]",
+            id="a user without its section",
+        ),
     ],
 )
 async def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, text: str) -> None:

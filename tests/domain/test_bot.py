@@ -88,7 +88,8 @@ def test_a_denial_is_of_one_kind_and_one_client() -> None:
     """A denied role does not take an audience, or the same role of another client, with it."""
     spec = {"realmRoles": ["x"], "clientRoles": {"one": ["x"], "two": ["x"]}, "audiences": ["x"]}
     wanted = bot(spec, verdict(Ask(AskKind.CLIENT_ROLE, "x", "one")))
-    assert (wanted.realm_roles, wanted.client_roles, wanted.audiences) == ({"x"}, {"two": {"x"}}, {"x"})
+    assert wanted.realm_roles == wanted.audiences == {"x"}
+    assert wanted.client_roles == {"two": {"x"}}
 
 
 @pytest.mark.parametrize(

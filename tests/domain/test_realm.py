@@ -33,7 +33,7 @@ def test_roles_are_compared_by_id(
     held: RoleMappings | None, wanted: set[Role], removed: set[Role], added: set[Role]
 ) -> None:
     """What is mapped and not wanted goes, what is wanted and not mapped comes."""
-    assert role_changes(held, frozenset(wanted)) == (removed, added)
+    assert role_changes(held, frozenset(wanted)) == (frozenset(removed), frozenset(added))
 
 
 @given(ROLES, ROLES, ROLES)

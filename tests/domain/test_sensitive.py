@@ -53,11 +53,10 @@ def _fail(value: Sensitive) -> None:
 
 
 def _raised(value: Sensitive) -> str:
-    try:
+    with pytest.raises(HolderError) as caught:
         _fail(value)
-    except HolderError as error:
-        lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
-        return "".join(lines) + str(error) + repr(error)
+    lines = traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+    return "".join(lines) + str(caught.value) + repr(caught.value)
 
 
 def _printed(value: Sensitive) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.authority import Authority
+from tests.e2e.eavesdropping import Ledger
 from tests.e2e.operating import OperatorProcess, Proxies, apply_federation, federation, federation_ready
 from tests.e2e.tenancy import Tenant
 from tests.testbed.stack import Stack
@@ -27,10 +28,18 @@ def proxies(stack: Stack) -> Iterator[Proxies]:
 
 
 @pytest.fixture(scope="session")
+def ledger(stack: Stack, proxies: Proxies) -> Ledger:
+    """Every credential of the run, from its first request on."""
+    made = Ledger(stack)
+    made.listen(proxies)
+    return made
+
+
+@pytest.fixture(scope="session")
 def the_operator(
-    stack: Stack, proxies: Proxies, tmp_path_factory: pytest.TempPathFactory
+    stack: Stack, proxies: Proxies, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
-    """The operator process with the Federation `local` Ready."""
+    """The operator process with the Federation `local` Ready; at the end nothing of the run holds a credential."""
     process = OperatorProcess(stack, proxies, tmp_path_factory.mktemp("operator-logs"))
     process.start()
     apply_federation(stack, federation(stack, proxies, defaults={"resyncPeriod": "10m", "tokenLifetime": "10m"}))
@@ -39,6 +48,7 @@ def the_operator(
     proxies.heal()
     if process.running:
         assert process.stop() == 0, "the operator did not stop cleanly"
+    ledger.assert_none_in(ledger.texts(process))
 
 
 @pytest.fixture

@@ -231,6 +231,11 @@ BOT_HANDS: dict[str, Hand] = {
         lambda s: s.client("serviceAccountsEnabled") is True and _own_roles(s) == {"fl-client"} and s.works(),
         ("serviceAccountsEnabled",),
     ),
+    "service-account-deleted": Hand(
+        lambda s: s.hands.delete_user(s.subject),
+        lambda s: _own_roles(s) == {"fl-client"} and s.works(),
+        ("roles removed (fl-client)",),
+    ),
     "secret-in-vault-changed": Hand(
         _overwrite_client,
         lambda s: s.works() and s.vault()["client_secret"] == s.secret,

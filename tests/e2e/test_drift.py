@@ -17,6 +17,17 @@ from tests.e2e.waiting import eventually
 from tests.testbed.stack import Stack
 
 BOTS = {**BOT_HANDS, **POD_HANDS}
+DISABLING = (
+    "disabled",
+    "secret-regenerated",
+    "authenticator-changed",
+    "attribute-added",
+    "service-account-taken",
+    "service-account-deleted",
+    "token-in-vault-swapped",
+    "paths-deleted-in-vault",
+)
+"""What keeps a client from revoking its tokens by itself, or us from knowing them."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +101,34 @@ def test_what_is_changed_on_a_user_is_put_back_and_told(scenes: dict[str, Scene]
     scene = scenes[f"user {case}"]
     _assert_put_back_and_told(scene, USER_HANDS[case], "FederationUser")
     scene.tenant.ready("FederationUser", scene.name)
+
+
+def test_a_bot_that_was_changed_by_hand_is_still_deleted_with_proof(
+    stack: Stack, tenant: Tenant, authority: Authority
+) -> None:
+    """Whatever was done to its client before anybody looked, every token it ever had is dead in the end."""
+    hands, scenes = Hands(stack), {}
+    tenant.apply(*(bot(name) for name in DISABLING))
+    for name in DISABLING:
+        status = tenant.ready("BotClient", name)["status"]
+        scenes[name] = Scene(tenant, hands, authority, name, status["clientUuid"], status["serviceAccountSubject"])
+        scenes[name].secret = scenes[name].vault()["client_secret"]
+        scenes[name].token = scenes[name].vault("tokens/default")["token"]
+    for name in DISABLING:
+        BOT_HANDS[name].acts(scenes[name])
+        tenant.delete("BotClient", name)
+    for name, scene in scenes.items():
+        tenant.gone("BotClient", name)
+        assert authority.admin_api_status(scene.token) == 401, name
+        for secret in (scene.secret, *scene.other.values()):
+            assert authority.request_token(scene.client_id, secret).status == 401, name
+        assert authority.client(scene.client_id) is None, name
+        assert not authority.vault_metadata(scene.path()), name
+    # Under the same clientId none of them comes to life again.
+    tenant.apply(*(bot(name) for name in DISABLING))
+    for name, scene in scenes.items():
+        tenant.ready("BotClient", name)
+        assert authority.admin_api_status(scene.token) == 401, name
 
 
 def test_a_second_pass_over_what_is_as_it_should_be_writes_nothing(scenes: dict[str, Scene], proxies: Proxies) -> None:

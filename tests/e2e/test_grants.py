@@ -16,6 +16,8 @@ from tests.testbed.faults import Status, requests_to
 from tests.testbed.stack import Stack
 
 FINALIZER = "fedid.io/revoke"
+WOKEN_SECONDS = 25
+"""Less than the half minute after which whatever waits is looked at anyway: it was woken."""
 
 
 @pytest.fixture
@@ -60,9 +62,8 @@ def test_a_namespace_that_no_grant_covers_gets_nothing_until_it_is_labelled(
     assert "not granted" in stranger.reason("PodIdentity", "trainer", "NotGranted")["message"]
     _assert_nothing_of(stranger, authority, "trainer", person)
     stranger.label(tenant="true")
-    stranger.ready("BotClient", "trainer")
-    stranger.ready("FederationUser", person)
-    stranger.ready("PodIdentity", "trainer")
+    for kind, name in (("BotClient", "trainer"), ("FederationUser", person), ("PodIdentity", "trainer")):
+        stranger.ready(kind, name, seconds=WOKEN_SECONDS)
     assert authority.introspect(stranger.mounted("trainer", "token"))["active"] is True
 
 

@@ -58,11 +58,25 @@ def test_memory_follows_the_live_keys() -> None:
     heap.put("first", 0.0)
     for number in range(1000):
         heap.put("again and again", 1e6 + number)
+    assert len(heap._heap) <= 2 * 2 + SLACK  # noqa: SLF001 - memory has no public face
+    for number in range(1000):
         heap.put(f"short-lived {number}", 1e6)
         heap.discard(f"short-lived {number}")
     assert len(heap) == 2
     assert len(heap._heap) <= 2 * 2 + SLACK  # noqa: SLF001 - memory has no public face
     assert drained(heap) == ["first", "again and again"]
+
+
+def test_order_survives_a_rebuild() -> None:
+    """After so many discards that the heap is rebuilt, what is left still comes in order."""
+    heap: KeyedHeap[str] = KeyedHeap()
+    ranks = {f"{number}": (number * 7919) % 1000 for number in range(1000)}
+    for key, rank in ranks.items():
+        heap.put(key, float(rank))
+    for key in [key for key, rank in ranks.items() if rank % 5]:
+        heap.discard(key)
+        del ranks[key]
+    assert drained(heap) == sorted(ranks, key=ranks.__getitem__)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.one_of(st.none(), st.integers(0, 5)))))

@@ -15,7 +15,7 @@ from fedid.engine.backoff import Backoff
 from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from .virtual_time import VirtualTimeLoop, settle
 
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 PROMOTE_AFTER_SECONDS = 8.0
 # Multiples of a quarter are exact in binary, so instants can be compared for equality.
 DELAYS = st.integers(0, 40).map(lambda quarters: quarters / 4)
-KEYS = st.sampled_from("abcde")
+KEYS = st.sampled_from("abc")
 PRIORITIES = st.sampled_from(Priority)
 
 
 class QueueMachine(RuleBasedStateMachine):
     """Asks, workers, passes and time in any order; what is delivered is judged at the moment of delivery."""
-
-    workers = Bundle[asyncio.Task[None]]("workers")
 
     def __init__(self) -> None:
         """Start with an empty queue at 0 s."""
@@ -136,19 +134,33 @@ class QueueMachine(RuleBasedStateMachine):
         if key in self.in_work:
             self.forgotten.add(key)
 
-    @rule(target=workers)
-    def start_worker(self) -> asyncio.Task[None]:
-        """Let one more worker come, which runs at the next opportunity."""
-        task = self.loop.create_task(self.work())
-        self.tasks.append(task)
+    @rule(count=st.integers(1, 3))
+    def start_workers(self, count: int) -> None:
+        """Let more workers come, which run at the next opportunity."""
+        self.tasks += [self.loop.create_task(self.work()) for _ in range(count)]
         self.settled = False
-        return task
 
-    @rule(task=consumes(workers))
-    def cancel_worker(self, task: asyncio.Task[None]) -> None:
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data())
+    def cancel_worker(self, data: st.DataObject) -> None:
         """Cancel a worker that waits, or that has just been woken."""
-        task.cancel()
+        data.draw(st.sampled_from(self.tasks)).cancel()
         self.settled = False
+
+    @precondition(lambda self: self.tasks)
+    @rule(key=KEYS, priority=PRIORITIES)
+    def add_as_a_worker_goes(self, key: str, priority: Priority) -> None:
+        """Ask for a key in the round of the loop in which the worker that is next in line is cancelled."""
+        self.run(settle())
+        self.add(key, priority)
+        if self.tasks:
+            self.tasks[0].cancel()
+
+    @precondition(lambda self: self.in_work)
+    @rule(data=st.data())
+    def forget_in_work(self, data: st.DataObject) -> None:
+        """Forget a key during its pass."""
+        self.forget(data.draw(st.sampled_from(sorted(self.in_work))))
 
     @precondition(lambda self: self.in_work)
     @rule(data=st.data(), delay=st.none() | DELAYS, priority=PRIORITIES)
@@ -210,8 +222,8 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(100):
             for key in list(self.in_work):
                 self.end_pass(key, None, Priority.DRIFT)
-            while len(self.tasks) < len("abcde"):
-                self.start_worker()
+            while len(self.tasks) < len("abc"):
+                self.start_workers(1)
             self.run(asyncio.sleep(100))
             if not self.in_work:
                 break
@@ -238,4 +250,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestQueueMachine.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

@@ -28,6 +28,20 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """Everything that was said in one forwarded request; holds credentials."""
+
+    method: str
+    path: str
+    """Without the query."""
+    headers: Mapping[str, str] = field(repr=False)
+    """By lower-case name."""
+    sent: bytes = field(repr=False)
+    answered: bytes = field(repr=False)
+    """Empty unless the listener asked for answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delay:
     """Forward the request after a while."""
 

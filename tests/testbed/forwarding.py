@@ -57,8 +57,16 @@ def without(headers: CIMultiDictProxy[str], names: frozenset[str]) -> CIMultiDic
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in names)
 
 
-async def pass_back(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    """Give the client the answer as it comes, piece by piece: watches never end."""
+async def pass_back(
+    request: web.BaseRequest, answer: aiohttp.ClientResponse, heard: bytearray | None = None
+) -> web.StreamResponse:
+    """Give the client the answer as it comes, piece by piece: watches never end.
+
+    Args:
+        request: Whose.
+        answer: Of the server behind.
+        heard: Grows with every piece, unless None.
+    """
     response = web.StreamResponse(
         status=answer.status,
         reason=answer.reason,
@@ -67,6 +75,8 @@ async def pass_back(request: web.BaseRequest, answer: aiohttp.ClientResponse) ->
     try:
         await response.prepare(request)
         async for piece in answer.content.iter_any():
+            if heard is not None:
+                heard += piece
             await response.write(piece)
         await response.write_eof()
     except (aiohttp.ClientError, ConnectionError):

@@ -14,7 +14,7 @@ Example:
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -34,6 +34,7 @@ from tests.testbed.faults import (
     HoldAnswer,
     Predicate,
     Rule,
+    Spoken,
     Status,
     any_request,
 )
@@ -73,6 +74,8 @@ class Proxy:
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._ear: Callable[[Spoken], None] = _deaf
+        self._hears_answers = False
 
     @property
     def url(self) -> str:
@@ -135,6 +138,15 @@ class Proxy:
     def exchanges(self, when: Predicate = any_request) -> tuple[Exchange, ...]:
         """Return what was recorded since the start or the last `clear`, in order of the answers."""
         return tuple(e for e in tuple(self._exchanges) if when(e.method, e.path))
+
+    def overhear(self, ear: Callable[[Spoken], None], *, answers: bool) -> None:
+        """Tell everything that is forwarded from now on, credentials included.
+
+        Args:
+            ear: Called on the proxy's loop, once for each request.
+            answers: Whether the answers are kept for it; not for a server that is watched, whose answers never end.
+        """
+        self._ear, self._hears_answers = ear, answers
 
     def clear(self) -> None:
         """Forget what was recorded."""
@@ -223,6 +235,11 @@ class Proxy:
         assert self._session is not None
         passed = without(request.headers, HOP_BY_HOP | MADE_ANEW)
         body = await request.content.read()
+        heard = bytearray() if self._hears_answers else None
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        spoken = Spoken(request.method, request.path, headers, body, b"")
+        if heard is None:
+            self._ear(spoken)
         try:
             async with self._session.request(
                 request.method,
@@ -234,17 +251,24 @@ class Proxy:
                 seen = replace(exchange, forwarded=True)
                 match rule.fault if rule else None:
                     case CutAfter():
-                        await answer.read()
+                        self._ear(replace(spoken, answered=await answer.read()))
                         return self._cut(request, seen)
                     case HoldAnswer():
                         self._exchanges.append(seen)
                         await self._until_lifted(rule)
                     case _:
                         self._exchanges.append(replace(seen, status=answer.status))
-                return await pass_back(request, answer)
+                response = await pass_back(request, answer, heard)
+                if heard is not None:
+                    self._ear(replace(spoken, answered=bytes(heard)))
+                return response
         except aiohttp.ClientConnectionError:
             # As without a proxy: a server that is away gives no status, only a cut.
             return self._cut(request, exchange)
+
+
+def _deaf(_spoken: Spoken) -> None:
+    """Hear nothing."""
 
 
 def proxy_for(stack: "Stack", server: str) -> Proxy:

@@ -90,9 +90,8 @@ class AdaptiveLimiter:
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
         """Wait for a slot and hold it; yields when it was got (monotonic seconds), to be given to `overloaded`."""
-        # Who comes must not overtake who waits, even if a slot is free for the moment.
-        if self._waiters or self._in_use >= self._limit:
-            # The slot was taken on behalf of the waiter by whoever woke it.
+        if self._in_use >= self._limit:
+            # Whoever wakes the waiter takes the slot on its behalf, so that no newcomer finds it free and overtakes.
             await self._waiters.wait(on_lost=self._release)
         else:
             self._take()

@@ -21,6 +21,7 @@ from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_teardown import BotTeardown
 from fedid.reconcile.gate import (
+    UNSEEN_SECONDS,
     backends_of,
     federation_name,
     granted_condition,
@@ -73,6 +74,8 @@ class BotReconciler:
         backends = backends_of(world, federation)
         if backends is None:
             return Outcome()  # the Federation is looked at first, and wakes this object
+        if not world.directory.knows_namespace(spec.meta.key.namespace):
+            return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
         verdict = _bounded(judged(world, backends, asks_of_bot(spec), spec.meta.key.namespace), spec)
         if not verdict.granted:
             await self._refuse(body, spec, verdict)
@@ -84,6 +87,10 @@ class BotReconciler:
         published = _fields_of(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
         await self._settle(body, spec, desired, backends, verdict, published)
+        status = body.get("status") or {}
+        if not status.get("clientUuid") or status.get("revocation"):
+            # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
+            self._wake_consumers(body, {}, anyway=True)
         # What is not covered was told; what is covered goes on living, renewals included.
         return self._again(spec, facts, backends)
 

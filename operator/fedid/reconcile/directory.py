@@ -81,6 +81,10 @@ class Directory:
         """Return BotClients and FederationUsers of a namespace."""
         return [k for k in self._bodies if k.kind in {BOT_CLIENT, FEDERATION_USER} and k.namespace == namespace]
 
+    def knows_namespace(self, namespace: str) -> bool:
+        """Tell whether a namespace was seen; the first objects of a new one may be seen before it."""
+        return ObjectKey(_NAMESPACE, "", namespace) in self._bodies
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none if it is not known."""
         body = self._bodies.get(ObjectKey(_NAMESPACE, "", namespace))

@@ -34,6 +34,7 @@ from fedid.errors import (
     OwnershipConflictError,
 )
 from fedid.reconcile.gate import (
+    UNSEEN_SECONDS,
     backends_of,
     federation_name,
     granted_condition,
@@ -81,6 +82,8 @@ class UserReconciler:
         backends = backends_of(world, federation)
         if backends is None:
             return Outcome()  # the Federation is looked at first, and wakes this object
+        if not world.directory.knows_namespace(spec.meta.key.namespace):
+            return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
         verdict = judged(world, backends, asks_of_user(spec), spec.meta.key.namespace)
         if not verdict.granted and (not spec.meta.has_finalizer or not verdict.namespace_matched):
             if spec.meta.has_finalizer:

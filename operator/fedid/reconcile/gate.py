@@ -13,6 +13,7 @@ from fedid.errors import NotReadyError, StaleObjectError
 from fedid.reconcile.world import Backends, World
 
 __all__ = [
+    "UNSEEN_SECONDS",
     "backends_of",
     "federation_name",
     "granted_condition",
@@ -23,6 +24,9 @@ __all__ = [
     "with_finalizer",
     "without_finalizer",
 ]
+
+UNSEEN_SECONDS = 1.0
+"""When to look again at an object whose namespace was not seen yet; seeing it wakes the object anyway."""
 
 
 def federation_name(world: World, named: str | None, status: Mapping[str, Any]) -> str:
