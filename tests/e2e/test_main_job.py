@@ -174,7 +174,9 @@ def test_a_user_changes_with_its_spec(tenant: Tenant, authority: Authority) -> N
     tenant.apply(user(name))
     tenant.ready("FederationUser", name)
     tenant.apply(
-        user(name, firstName="Bea", email="bea@example.org", enabled=False, groups=["/sites/b"], realmRoles=["fl-admin"])
+        user(
+            name, firstName="Bea", email="bea@example.org", enabled=False, groups=["/sites/b"], realmRoles=["fl-admin"]
+        )
     )
     user_id = tenant.ready("FederationUser", name)["status"]["userId"]
     account = authority.user(name) or {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from fedid.engine.backoff import Backoff, backoff_ceiling_seconds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedid.engine.backoff import Backoff, backoff_ceiling_seconds
 
 
 @pytest.mark.parametrize(

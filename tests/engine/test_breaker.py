@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from fedid.engine.breaker import Breaker, BreakerOpenError, BreakerPolicy, BreakerState
 
 from .virtual_time import HandClock, complaints, in_virtual_time

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fedid.engine.keyed_heap import SLACK, KeyedHeap
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedid.engine.keyed_heap import SLACK, KeyedHeap
 
 
 def drained(heap: KeyedHeap[str]) -> list[str]:

@@ -6,9 +6,10 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from fedid.engine.limiter import AdaptiveLimiter, LimiterBounds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedid.engine.limiter import AdaptiveLimiter, LimiterBounds
 
 from .virtual_time import HandClock, in_virtual_time, settle
 

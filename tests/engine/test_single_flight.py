@@ -6,6 +6,7 @@ import asyncio
 import gc
 
 import pytest
+
 from fedid.engine.single_flight import SharedCallCancelledError, SingleFlight
 
 from .virtual_time import in_virtual_time, settle

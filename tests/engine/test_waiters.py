@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from fedid.engine.waiters import Waiters
 
 from .virtual_time import in_virtual_time, settle

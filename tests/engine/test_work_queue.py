@@ -6,6 +6,7 @@ import asyncio
 import math
 
 import pytest
+
 from fedid.engine.asks import Priority
 from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 

@@ -10,12 +10,13 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from fedid.engine.asks import Priority
-from fedid.engine.backoff import Backoff
-from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fedid.engine.asks import Priority
+from fedid.engine.backoff import Backoff
+from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 
 from .virtual_time import VirtualTimeLoop, settle
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+
 from fedid.engine.asks import Priority
 from fedid.engine.backoff import Backoff
 from fedid.engine.breaker import Breaker, BreakerOpenError, BreakerPolicy, BreakerState

@@ -11,12 +11,13 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fedid.engine.asks import Priority
 from fedid.engine.backoff import Backoff
 from fedid.engine.work_queue import WorkQueue
 from fedid.engine.workers import Outcome, PassReport, Retry, RetryPolicy, Workers
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .virtual_time import in_virtual_time
 
