@@ -1,0 +1,1 @@
+"""The running product, end to end, on the real servers."""
