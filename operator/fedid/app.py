@@ -118,8 +118,9 @@ class Operator:
         """
         directory = self.world.directory
         for kind in ("Namespace", *KINDS):
+            known = directory.keys(kind)
             listed = await self.cluster.listing(kind)
-            changed = directory.replace_all(kind, [body for body in listed if self._is_watched(body)])
+            changed = directory.replace_all(kind, [body for body in listed if self._is_watched(body)], known)
             for key in changed:
                 if key.kind == "Namespace":
                     for identity in directory.identities_in(key.name):

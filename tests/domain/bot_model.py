@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
@@ -91,10 +91,10 @@ class BotWorld:
         self.made += 1
         return Sensitive(f"{kind}-{self.made}")
 
-    def mint(self, issued_at: datetime | None = None, **changes: object) -> MintedToken:
+    def mint(self, issued_at: datetime | None = None, **changes: Any) -> MintedToken:
         """Sign a token as Keycloak would."""
         token = self.fresh("token")
-        told = {"subject": self.subject, **changes}
+        told: dict[str, Any] = {"subject": self.subject, **changes}
         minted = MintedToken(token, claims(self.desired, issued_at or self.now, **told))
         self.signed[token.reveal()] = minted.claims
         return minted

@@ -117,6 +117,12 @@ class OperatorProcess:
         assert self._health is not None
         return self._health.answer("GET", "/metrics").text
 
+    def passes(self, kind: str, result: str = "ok") -> int:
+        """Return how many passes over objects of a kind had a result: `ok`, or the reason of a failure."""
+        labels = f'fedid_passes_total{{kind="{kind}",result="{result}"}} '
+        counted = (line.removeprefix(labels) for line in self.metrics().splitlines() if line.startswith(labels))
+        return int(float(next(counted, "0")))
+
     def output(self) -> str:
         """Return everything that any run of it has printed."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.logs.glob("operator-*.log")))

@@ -226,25 +226,13 @@ def test_a_restart_and_a_second_pass_write_nothing(tenant: Tenant, operator: Ope
     operator.start()
     _passed(operator, {"BotClient": 3, "PodIdentity": 3, "FederationUser": 3, "Federation": 1})
     assert writes(proxies) == []
-    before = _passes(operator)
+    before = {kind: operator.passes(kind) for kind, _ in objects}
     for kind, name in objects:
         patch = {"metadata": {"annotations": {"touched": "yes"}}}
         tenant.stack.kube("PATCH", tenant.path(kind, name), patch, headers=MERGE)
-    _passed(operator, {kind: before[kind] + 3 for kind in ("BotClient", "PodIdentity", "FederationUser")})
+    _passed(operator, {kind: count + 3 for kind, count in before.items()})
     assert writes(proxies) == []
 
 
-def _passes(operator: OperatorProcess) -> dict[str, float]:
-    """Return how many passes ended well, by kind, and that none waits."""
-    found: dict[str, float] = {}
-    for line in operator.metrics().splitlines():
-        if line.startswith("fedid_passes_total{") and 'result="ok"' in line:
-            kind = line.split('kind="')[1].split('"')[0]
-            found[kind] = found.get(kind, 0) + float(line.rsplit(" ", 1)[1])
-    return found
-
-
-def _passed(operator: OperatorProcess, wanted: Mapping[str, float]) -> None:
-    eventually(
-        lambda: all(_passes(operator).get(kind, 0) >= count for kind, count in wanted.items()), f"passes: {wanted}"
-    )
+def _passed(operator: OperatorProcess, wanted: Mapping[str, int]) -> None:
+    eventually(lambda: all(operator.passes(kind) >= count for kind, count in wanted.items()), f"passes: {wanted}")

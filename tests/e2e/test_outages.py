@@ -54,6 +54,16 @@ def _told_waiting(tenant: Tenant, kind: str, name: str, backend: str) -> None:
     assert revocation["waitingSince"] in ready["message"]
 
 
+def _told_once(operator: OperatorProcess, tenant: Tenant, told: list[tuple[str, str]]) -> None:
+    """See that further attempts in vain write nothing: a status that told a countdown would change with each."""
+    versions = [(tenant.get(kind, name) or {})["metadata"]["resourceVersion"] for kind, name in told]
+    failed = operator.passes("BotClient", "BackendUnavailable")
+    eventually(
+        lambda: operator.passes("BotClient", "BackendUnavailable") >= failed + 2 * len(told), "more attempts in vain"
+    )
+    assert versions == [(tenant.get(kind, name) or {})["metadata"]["resourceVersion"] for kind, name in told]
+
+
 def _federation_told(stack: Stack, name: str, about: str) -> None:
     """Wait until a Federation says that a backend is away."""
     eventually(
@@ -64,7 +74,9 @@ def _federation_told(stack: Stack, name: str, about: str) -> None:
 
 
 @pytest.mark.parametrize("way", AWAY)
-def test_an_outage_of_keycloak(tenant: Tenant, authority: Authority, behind_keycloak: Behind, way: str) -> None:
+def test_an_outage_of_keycloak(
+    operator: OperatorProcess, tenant: Tenant, authority: Authority, behind_keycloak: Behind, way: str
+) -> None:
     """Conditions name Keycloak, what is published stays Ready, consumers of a deleted bot lose it, all converges."""
     federation, proxy = behind_keycloak
     cast = Cast(tenant, authority, federation)
@@ -83,6 +95,8 @@ def test_an_outage_of_keycloak(tenant: Tenant, authority: Authority, behind_keyc
         cast.assert_withdrawn()
         tenant.gone("PodIdentity", "parting")
         _federation_told(tenant.stack, federation, "KeycloakReady")
+        if way == "answers 503":
+            _told_once(operator, tenant, [("BotClient", name) for name in ("new", "changed", "ended")])
         assert tenant.condition("BotClient", "still") == still
     cast.assert_converged()
     assert "refused (401)" in tenant.event("ended", "RevocationProven")["message"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.authority import Authority
-from tests.e2e.hands import OBJECT, OWNER, Hands
+from tests.e2e.hands import OWNER, Hands
 from tests.e2e.operating import OperatorProcess, Proxies, federation, grant, own_federation
-from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity, unique, user
+from tests.e2e.rivals import ELSEWHERE, rivals_of
+from tests.e2e.tenancy import MERGE, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.faults import Status, requests_to
 from tests.testbed.stack import Stack
-
-ELSEWHERE = "another-installation/00000000-0000-0000-0000-000000000001"
 
 
 @pytest.fixture
@@ -42,95 +40,9 @@ def first_version(stack: Stack, proxies: Proxies, the_operator: OperatorProcess)
         yield name
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """Somebody else's thing, and the object of ours that would need its name."""
-
-    manifest: Body
-    owner: str
-    """What the condition must say of the owner."""
-    step: str
-    """What the condition must tell to do."""
-    as_it_stands: Callable[[], str]
-    remove: Callable[[], None]
-
-    @property
-    def kind(self) -> str:
-        """Kind of our object."""
-        return str(self.manifest["kind"])
-
-    @property
-    def name(self) -> str:
-        """Name of our object."""
-        return str(self.manifest["metadata"]["name"])
-
-
-def _client(tenant: Tenant, hands: Hands, name: str, **attributes: str) -> Rival:
-    uuid = hands.make_client(
-        f"{tenant.namespace}.{name}", secret="kept-by-a-stranger", serviceAccountsEnabled=True, attributes=attributes
-    )
-    owner = f"owner mark {ELSEWHERE} (BotClient/elsewhere/other)" if attributes else "carries no owner mark of fedid"
-    return Rival(
-        bot(name),
-        owner,
-        "have its owner delete the client",
-        lambda: hands.client_as_it_stands(uuid),
-        lambda: hands.delete_client(uuid),
-    )
-
-
-def _user(hands: Hands, *, email: bool) -> Rival:
-    taken, name = unique("taken"), unique("ana")
-    user_id = hands.make_user(taken, email=f"{taken}@example.org", firstName="Somebody", lastName="Else")
-    manifest = user(name, email=f"{taken}@example.org") if email else user(name, username=taken)
-    owner = "belongs to another user" if email else "carries no owner mark of fedid"
-    step = "spec.email" if email else "spec.username"
-    return Rival(manifest, owner, step, lambda: hands.user_as_it_stands(user_id), lambda: hands.delete_user(user_id))
-
-
-def _entry(tenant: Tenant, hands: Hands, name: str, entry: str = "client", **where: str | None) -> Rival:
-    mount, owner, reference = where.get("mount") or "secret", where.get("owner"), where.get("federation")
-    path = f"fedid/{tenant.namespace}/bots/{name}/{entry}"
-    hands.write(path, {"client_secret": "kept-by-a-stranger", "token": "kept-by-a-stranger"}, owner=owner, mount=mount)
-    return Rival(
-        bot(name, **({"federationRef": {"name": reference}} if reference else {})),
-        str(owner or "not made by fedid"),
-        path,
-        lambda: hands.entry_as_it_stands(path, mount=mount),
-        lambda: hands.delete_entry(path, mount=mount),
-    )
-
-
-def _secret(tenant: Tenant, hands: Hands) -> Rival:
-    tenant.apply(bot("mounted"))
-    hands.make_secret(tenant.namespace, "theirs", token="kept-by-a-stranger")
-    return Rival(
-        pod_identity("mounted", secretName="theirs"),
-        "was not made by fedid",
-        "spec.secretName",
-        lambda: hands.secret_as_it_stands(tenant.namespace, "theirs"),
-        lambda: hands.delete_secret(tenant.namespace, "theirs"),
-    )
-
-
-def _rivals(tenant: Tenant, hands: Hands, first_version: str) -> list[Rival]:
-    return [
-        _client(tenant, hands, "client-by-hand"),
-        _client(tenant, hands, "client-of-another", **{OWNER: ELSEWHERE, OBJECT: "BotClient/elsewhere/other"}),
-        _user(hands, email=False),
-        _user(hands, email=True),
-        _entry(tenant, hands, "path-by-hand"),
-        _entry(tenant, hands, "path-of-another", owner=ELSEWHERE),
-        _entry(tenant, hands, "token-by-hand", "tokens/default"),
-        _entry(tenant, hands, "v1-by-hand", mount="secrets", federation=first_version),
-        _entry(tenant, hands, "v1-of-another", mount="secrets", federation=first_version, owner=ELSEWHERE),
-        _secret(tenant, hands),
-    ]
-
-
 def test_what_a_stranger_owns_is_left_untouched_until_it_goes(tenant: Tenant, hands: Hands, first_version: str) -> None:
     """A taken clientId, username, address, Vault path or Secret name: Conflict, not a byte changed, then recovery."""
-    rivals = _rivals(tenant, hands, first_version)
+    rivals = rivals_of(tenant, hands, first_version)
     before = [rival.as_it_stands() for rival in rivals]
     tenant.apply(*(rival.manifest for rival in rivals))
     for rival in rivals:
@@ -149,7 +61,7 @@ def test_what_a_stranger_owns_outlives_the_object_that_wanted_its_name(
     tenant: Tenant, hands: Hands, first_version: str
 ) -> None:
     """Deleting an object in conflict succeeds and leaves the stranger's thing as it was, byte for byte."""
-    rivals = _rivals(tenant, hands, first_version)
+    rivals = rivals_of(tenant, hands, first_version)
     before = [rival.as_it_stands() for rival in rivals]
     tenant.apply(*(rival.manifest for rival in rivals))
     for rival in rivals:
@@ -189,12 +101,20 @@ def test_of_two_that_want_one_name_the_first_keeps_it_and_the_second_gets_it_lat
             tenant.delete(kind, name)
         for kind, name in (("BotClient", "trainer"), ("FederationUser", "ana")):
             tenant.gone(kind, name)
+            second.touch(kind, name)
             second.ready(kind, name)
+        eventually(lambda: "trainer" not in _owners(tenant, "trainer"), "the first one's Secret is collected")
+        tenant.touch("PodIdentity", "rival")
         tenant.ready("PodIdentity", "rival")
         assert authority.introspect(token)["active"] is False
         assert tenant.mounted("trainer", "token") != token
     finally:
         second.clean()
+
+
+def _owners(tenant: Tenant, secret: str) -> list[str]:
+    metadata = (tenant.secret(secret) or {"metadata": {}})["metadata"]
+    return [reference["name"] for reference in metadata.get("ownerReferences", [])]
 
 
 def test_what_lost_its_owner_mark_is_neither_changed_nor_deleted(
@@ -234,6 +154,7 @@ def test_what_lost_its_owner_mark_is_neither_changed_nor_deleted(
     hands.delete_client(replaced)
     hands.change_user(user_id, attributes={OWNER: user_mark})
     for kind, name in (("BotClient", "unmarked"), ("BotClient", "replaced"), ("FederationUser", person)):
+        tenant.touch(kind, name)
         tenant.gone(kind, name)
     assert authority.client(f"{tenant.namespace}.unmarked") is None
     assert authority.user(person) is None
@@ -339,6 +260,7 @@ def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
     hands.delete_client(former["status"]["clientUuid"])
     for path in left:
         hands.delete_entry(path)
+    tenant.touch("BotClient", "trainer")
     tenant.ready("BotClient", "trainer")
     tenant.ready("PodIdentity", "trainer")
     new = tenant.mounted("trainer", "token", lambda text: bool(text) and text != old_token)

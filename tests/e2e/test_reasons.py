@@ -142,8 +142,12 @@ def test_vault_laid_stone_by_stone(stack: Stack, proxies: Proxies, tenant: Tenan
             own.write_policy({"data/fedid/*": EVERYTHING, "metadata/fedid/*": EVERYTHING})
             federation_ready(stack, name)
             tenant.ready("BotClient", "waiting")
+            own.write_policy({"metadata/fedid/*": ("list",)})
             tenant.delete("BotClient", "waiting")
-            tenant.gone("BotClient", "waiting")
+            refused(tenant, "BotClient", "waiting", "BackendDenied", "Waiting for vault", "read on", "policy")
+            assert authority.client(f"{tenant.namespace}.waiting") is None, "Keycloak waited for Vault's policy"
+            own.write_policy({"data/fedid/*": EVERYTHING, "metadata/fedid/*": EVERYTHING})
+            tenant.gone("BotClient", "waiting", seconds=PATIENCE_SECONDS)
     finally:
         own.remove()
 

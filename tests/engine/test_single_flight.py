@@ -55,19 +55,21 @@ async def test_a_later_caller_makes_a_new_call() -> None:
 
 @in_virtual_time
 async def test_who_comes_right_after_the_end_does_not_get_the_old_result() -> None:
-    """A caller in the very instant between a call's end and its clearing away starts anew."""
+    """Callers in the very instant between a call's end and its clearing away start anew, and share that."""
     flights: SingleFlight[str, int] = SingleFlight()
     backend = Backend()
+    late: list[asyncio.Task[int]] = []
 
-    async def call_then_ask_again() -> int:
+    async def ask_again_at_the_end() -> int:
         number = await backend.call()
-        # Runs before the loop gets to what it does when a task is done.
-        asyncio.get_running_loop().call_soon(lambda: late.append(asyncio.create_task(flights.run("t", backend.call))))
+        # Runs before what the loop does when a task is done.
+        late.append(asyncio.create_task(flights.run("token", backend.call)))
         return number
 
-    late: list[asyncio.Task[int]] = []
-    assert await flights.run("t", call_then_ask_again) == 1
-    assert await late[0] == 2
+    assert await flights.run("token", ask_again_at_the_end) == 1
+    await settle()
+    late.append(asyncio.create_task(flights.run("token", backend.call)))
+    assert await asyncio.gather(*late) == [2, 2]
 
 
 @in_virtual_time
@@ -112,9 +114,9 @@ async def test_a_call_that_nobody_waits_for_is_cancelled() -> None:
     await asyncio.sleep(0.5)
     for caller in callers:
         caller.cancel()
-    await asyncio.wait(callers)
     newcomer = asyncio.create_task(flights.run("token", backend.call))
     await settle()
+    assert all(caller.cancelled() for caller in callers)
     assert (backend.begun, backend.cancelled, len(flights)) == (2, 1, 1)
     assert await newcomer == 2
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from fedid.engine.asks import Priority
-from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
+from fedid.engine.work_queue import WAKE_BATCH, Item, QueueClosedError, WorkQueue
 
 from .virtual_time import HandClock, in_virtual_time, settle
 
@@ -368,6 +368,22 @@ class TestWake:
         assert queue.wake("vault") == 2
         assert queue.depth() == {DELETION: 1, CHANGE: 0, DRIFT: 1}
         assert queue.scheduled() == 1
+
+    @in_virtual_time
+    async def test_thousands_are_woken_without_holding_the_loop(self) -> None:
+        """They are woken in batches, between which others have their turn, and who goes meanwhile stays gone."""
+        queue: WorkQueue[int] = WorkQueue()
+        for number in range(10_000):
+            queue.add_at(number, 100.0)
+            queue.parking.park(number, "vault", since=1.0)
+        assert queue.wake("vault") == 10_000
+        assert len(queue) == WAKE_BATCH
+        assert (await queue.get()).key == 0
+        queue.forget(9_999)
+        for rounds in range(1, 20):
+            await asyncio.sleep(0)
+            assert len(queue) <= WAKE_BATCH * (rounds + 1)
+        assert (len(queue), queue.scheduled()) == (9_998, 0)
 
     @in_virtual_time
     async def test_a_key_that_came_back_by_itself_is_no_longer_parked(self) -> None:

@@ -197,6 +197,20 @@ def test_the_identities_of_a_namespace() -> None:
     assert directory.identities_in("site-a") == [BOT, user]
 
 
+def test_a_namespace_is_known_from_its_first_body_to_its_end() -> None:
+    """An unseen namespace is told apart from one without labels, so that nobody takes the one for the other."""
+    directory = Directory()
+    key = ObjectKey("Namespace", "", "site-a")
+    directory.put(pod())
+    assert not directory.knows_namespace("site-a")
+    directory.put(body(key))
+    assert directory.knows_namespace("site-a")
+    assert directory.namespace_labels("site-a") == {}
+    assert not directory.knows_namespace("site-b")
+    directory.remove(key)
+    assert not directory.knows_namespace("site-a")
+
+
 def test_the_labels_of_a_namespace_are_those_of_its_newest_body() -> None:
     """Labels are what the watch of Namespaces told last; one without labels has none."""
     directory = Directory()

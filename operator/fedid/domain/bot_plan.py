@@ -173,12 +173,18 @@ def plan_bot(
 
 def _client_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
     if observed.client is None:
-        keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn
+        keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn and not _vault_moved(observed)
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
     # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.
     replace = _changed_behind_our_back(observed) or not observed.client.secret or observed.recorded.withdrawn
     return (UpdateClient(fields, replace),) if fields or replace else ()
+
+
+def _vault_moved(observed: ObservedBot) -> bool:
+    """Tell whether Vault holds another version than we wrote last: a stranger's secret must not become the bot's."""
+    recorded, stored = observed.recorded.secret_version, observed.stored_client
+    return recorded is not None and stored is not None and stored.version != recorded
 
 
 def _changed_behind_our_back(observed: ObservedBot) -> bool:

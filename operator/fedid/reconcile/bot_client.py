@@ -15,7 +15,14 @@ from fedid.domain.realm import Role
 from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
 from fedid.domain.tokens import TokenClaims
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendError, BackendUnavailableError, Error, NotGrantedError, OwnershipConflictError
+from fedid.errors import (
+    BackendError,
+    BackendUnavailableError,
+    Error,
+    NotGrantedError,
+    OwnershipConflictError,
+    StaleObjectError,
+)
 from fedid.reconcile.bot_application import BotApplication, BotFacts
 from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_paths import BotPaths
@@ -60,6 +67,8 @@ class BotReconciler:
             return await self._teardown.delete(body)
         try:
             return await self._make_true(body)
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
             newest = self._world.directory.get(meta.key) or body
             if (newest.get("status") or {}).get("revocation"):
@@ -115,7 +124,9 @@ class BotReconciler:
         status: Mapping[str, Any] = body.get("status") or {}
         roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
         never_made = not status.get("clientUuid")
-        look = not world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
+        # A withdrawal that was begun and called off may have ended anything: look at all of it.
+        fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
+        look = not fresh or bool(status.get("revocation"))
         if never_made:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
             observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))

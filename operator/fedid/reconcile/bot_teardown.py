@@ -24,6 +24,7 @@ from fedid.errors import (
     Error,
     NotReadyError,
     OwnershipConflictError,
+    StaleObjectError,
 )
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
@@ -70,6 +71,8 @@ class BotTeardown:
             return Outcome()
         try:
             finished = await self._run(body, forget=False)
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
             await tell_waiting(self._world, self._world.directory.get(meta.key) or body, error)
             raise

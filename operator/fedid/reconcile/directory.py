@@ -103,11 +103,18 @@ class Directory:
         """Forget a Secret that is gone."""
         self._secret_versions.pop((namespace, name), None)
 
-    def replace_all(self, kind: str, bodies: Iterable[Body]) -> list[ObjectKey]:
-        """Take over a fresh listing of a kind; return the keys that are news: new, newer or gone."""
+    def replace_all(
+        self, kind: str, bodies: Iterable[Body], known_before: Iterable[ObjectKey] | None = None
+    ) -> list[ObjectKey]:
+        """Take over a fresh listing of a kind; return the keys that are news: new, newer or gone.
+
+        `known_before` is what was known when the listing was asked for (None: what is known now): what a watch told
+        while it was on its way is not gone because the listing is older.
+        """
         listed = {key_of(body): body for body in bodies}
+        candidates = self.keys(kind) if known_before is None else list(known_before)
         news = [key for key, body in listed.items() if self.put(body)]
-        gone = [key for key in self.keys(kind) if key not in listed]
+        gone = [key for key in candidates if key not in listed and key in self._bodies]
         for key in gone:
             self.remove(key)
         return news + gone

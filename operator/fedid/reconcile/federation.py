@@ -53,12 +53,12 @@ class FederationReconciler:
             backends = await self._backends(federation, grants)
         except (InvalidSpecError, NotReadyError, BackendDeniedError) as error:
             return await self._unusable(body, error)
-        before = (backends.keycloak_ready, backends.vault_ready)
+        first, before = not backends.looked_at, (backends.keycloak_ready, backends.vault_ready)
         conditions, fields = await self._look(backends)
         after = (backends.keycloak_ready, backends.vault_ready)
-        if None in before or any(now and not was for was, now in zip(before, after, strict=True)):
+        if first or any(now and not was for was, now in zip(before, after, strict=True)):
             # At the first look also if neither is ready: those who waited for it say why then.
-            self._wake_identities(meta.key.name)
+            self._wake_identities(meta.key.name, pods=first)
         await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
         ready = all(after)
         return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
@@ -192,7 +192,7 @@ class FederationReconciler:
             self._world.unusable[name] = error.message
             self._wake_identities(name)
         await write_status(self._world, body, (_failed(ConditionType.READY, error),), {})
-        return self._again(_LOOK_AGAIN_SOON * 5)
+        return self._again(_LOOK_AGAIN_SOON)
 
     async def _teardown(self, body: Body) -> Outcome:
         """Wait for the identities, then let go; a Federation that goes first would strand their credentials."""
@@ -226,9 +226,13 @@ class FederationReconciler:
                 found.append(key)
         return found
 
-    def _wake_identities(self, federation: str) -> None:
-        for key in self._world.directory.identities_of(federation):
+    def _wake_identities(self, federation: str, *, pods: bool = False) -> None:
+        """Wake bots and users, who wake the pods of what they publish; the pods too if they could not look before."""
+        directory = self._world.directory
+        for key in directory.identities_of(federation):
             self._world.wake(key, Priority.CHANGE)
+            for pod in directory.pods_of_bot(key) if pods else ():
+                self._world.wake(pod, Priority.CHANGE)
 
     def _again(self, after: timedelta) -> Outcome:
         return Outcome(self._world.clock.monotonic() + after.total_seconds(), Priority.CHANGE)

@@ -32,6 +32,7 @@ from fedid.errors import (
     Error,
     NotGrantedError,
     OwnershipConflictError,
+    StaleObjectError,
 )
 from fedid.reconcile.gate import (
     UNSEEN_SECONDS,
@@ -71,6 +72,8 @@ class UserReconciler:
             if meta.deleting:
                 return await self._delete(body)
             return await self._make_true(body)
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
             newest = self._world.directory.get(meta.key) or body
             await (tell_waiting(self._world, newest, error) if meta.deleting else self._tell(newest, error))

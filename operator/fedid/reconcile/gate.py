@@ -74,7 +74,7 @@ def backends_of(world: World, federation: str) -> Backends | None:
     known = world.backends.get(federation)
     if known is None and (why := world.unusable.get(federation)) is not None:
         raise _not_ready(federation, why)
-    return known
+    return known if known is not None and known.looked_at else None
 
 
 def require_usable(backends: Backends, meta: Meta, *, vault: bool) -> None:

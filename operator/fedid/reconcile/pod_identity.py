@@ -15,7 +15,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.templates import parse_template
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError
+from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError, StaleObjectError
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
 from fedid.reconcile.bot_observation import observe_stored
@@ -65,6 +65,8 @@ class PodIdentityReconciler:
             for key, text in spec.files.items():
                 parse_template(text, f"spec.platform.generic.files[{key}]")
             return await self._make_true(body, spec)
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
             await self._tell(self._world.directory.get(meta.key) or body, error)
             raise

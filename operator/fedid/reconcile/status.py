@@ -62,7 +62,9 @@ def kept_conditions(body: Body, types: Iterable[ConditionType], *, but: Conditio
         old = condition_of((body.get("status") or {}).get("conditions") or (), kind)
         if old is not None and kind is not but:
             value = {"True": True, "False": False}.get(old["status"])
-            kept.append(Condition(kind, value, Reason(old["reason"]), old["message"]))
+            known = old["reason"] in Reason.__members__.values()  # another version of us may have written it
+            reason = Reason(old["reason"]) if known else Reason.PROGRESSING
+            kept.append(Condition(kind, value, reason, old["message"]))
     return kept
 
 

@@ -43,6 +43,11 @@ class Backends:
     vault_refusal: str = ""
     """Likewise in Vault."""
 
+    @property
+    def looked_at(self) -> bool:
+        """Whether it is known what the backends say."""
+        return self.keycloak_ready is not None and self.vault_ready is not None
+
 
 class Freshness:
     """Until when (monotonic seconds) the last full look at an object's backends is good enough."""
