@@ -57,22 +57,23 @@ async def test_no_more_slots_than_the_limit() -> None:
 
 @in_virtual_time
 async def test_slots_go_first_come_first_served() -> None:
-    """A newcomer waits behind those who wait already, even when a slot is free at the moment it comes."""
+    """Who waits gets the next slot, also before a newcomer that asks right after it was given back."""
     limiter = AdaptiveLimiter(LimiterBounds(initial=1))
-    order: list[int] = []
+    stack = await held(limiter, 1)
+    order: list[str] = []
 
-    async def request(number: int) -> None:
+    async def request(name: str) -> None:
         async with limiter.slot():
-            order.append(number)
-            await asyncio.sleep(1)
+            order.append(name)
 
-    tasks = [asyncio.create_task(request(number)) for number in range(3)]
-    await asyncio.sleep(0.5)
+    waiting = [asyncio.create_task(request(name)) for name in ("first", "second")]
+    await settle()
     assert limiter.waiting == 2
-    await asyncio.sleep(0.5)
-    tasks += [asyncio.create_task(request(number)) for number in range(3, 5)]
-    await asyncio.gather(*tasks)
-    assert order == [0, 1, 2, 3, 4]
+    await stack.aclose()
+    # Called and not scheduled: it asks before the loop has run who was waiting.
+    await request("newcomer")
+    await asyncio.gather(*waiting)
+    assert order == ["first", "second", "newcomer"]
 
 
 @in_virtual_time

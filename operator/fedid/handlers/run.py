@@ -29,8 +29,7 @@ async def run(settings: Settings) -> None:
     _heed_signals(stop)
     operator = await build_operator(settings)
     await operator.health.start()
-    unwatch = asyncio.Event()
-    working = asyncio.create_task(_work(operator, stop, unwatch))
+    working = asyncio.create_task(_work(operator, stop))
     waiting = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -39,13 +38,12 @@ async def run(settings: Settings) -> None:
         stop.set()
         waiting.cancel()
         await operator.workers.stop(settings.stop_grace.total_seconds())
-        unwatch.set()  # only now: kopf takes every task that still runs for a hung one, waits for it and cancels it
         with contextlib.suppress(asyncio.CancelledError):
             await working
         await operator.aclose()
 
 
-async def _work(operator: Operator, stop: asyncio.Event, unwatch: asyncio.Event) -> None:
+async def _work(operator: Operator, stop: asyncio.Event) -> None:
     """Prepare, then watch and relist until told to stop."""
     if not await _patiently(operator.prepare, stop):
         return
@@ -53,7 +51,8 @@ async def _work(operator: Operator, stop: asyncio.Event, unwatch: asyncio.Event)
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
     relisting = asyncio.create_task(_relist_regularly(operator, stop))
     try:
-        while not await _watch(operator, stop, unwatch):
+        while not await _watch(operator, stop):
+            _heed_signals(stop)
             await _patiently(operator.relist, stop)  # what was missed meanwhile
     finally:
         relisting.cancel()
@@ -61,34 +60,29 @@ async def _work(operator: Operator, stop: asyncio.Event, unwatch: asyncio.Event)
             await relisting
 
 
-async def _watch(operator: Operator, stop: asyncio.Event, unwatch: asyncio.Event) -> bool:
+async def _watch(operator: Operator, stop: asyncio.Event) -> bool:
     """Watch until told to stop; False if kopf gave up.
 
     It does so at an error within a stream (an API server that shuts down, a CRD that is installed anew); the operator
     lives on, since a restart would throw away all that it knows.
     """
     try:
-        before = asyncio.all_tasks()
-        tasks = await kopf.spawn_tasks(
+        await kopf.operator(
             registry=kopf_registry(operator),
             settings=kopf_settings(),
             standalone=True,
             clusterwide=not operator.settings.watch_namespaces,
             namespaces=operator.settings.watch_namespaces,
-            stop_flag=unwatch,
+            stop_flag=stop,
         )
-        _heed_signals(stop)
-        await kopf.run_tasks(tasks, ignored=before)
     except Exception:  # noqa: BLE001 - logged with its traceback; kopf raises whatever it met
         _log.exception("watching ended; beginning anew")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _FIRST_PAUSE_SECONDS)
         return stop.is_set()
     return True
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
-    """Stop at SIGTERM and SIGINT; to be said again after kopf put its own handlers in their place."""
+    """Stop at SIGTERM and SIGINT; while kopf runs, its own handlers stand in the place of these."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

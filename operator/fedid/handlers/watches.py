@@ -124,12 +124,12 @@ def _namespace_changed(operator: Operator, change: str | None, body: Any) -> Non
     directory = operator.world.directory
     body = {**body, "kind": "Namespace"}
     key = key_of(body)
-    before, unseen = directory.namespace_labels(key.name), not directory.knows_namespace(key.name)
+    before = directory.namespace_labels(key.name)
     if change == "DELETED":
         directory.remove(key, body["metadata"].get("uid"))
     else:
         directory.put(body)
-    if unseen or directory.namespace_labels(key.name) != before:
+    if directory.namespace_labels(key.name) != before:
         for identity in directory.identities_in(key.name):
             operator.news(identity, Priority.CHANGE)
 
