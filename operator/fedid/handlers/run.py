@@ -7,13 +7,15 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-import kopf
-
-from fedid.app import Operator, build_operator
+from fedid.app import build_operator
 from fedid.errors import Error
-from fedid.handlers.watches import kopf_registry, kopf_settings
+from fedid.handlers.watching import watch
 from fedid.settings import Settings
+
+if TYPE_CHECKING:
+    from fedid.app import Operator
 
 __all__ = ["run"]
 
@@ -51,8 +53,9 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
     relisting = asyncio.create_task(_relist_regularly(operator, stop))
     try:
-        while not await _watch(operator, stop):
-            _heed_signals(stop)
+        while not stop.is_set():
+            await watch(operator, stop)
+            await _pause(stop, _FIRST_PAUSE_SECONDS)
             await _patiently(operator.relist, stop)  # what was missed meanwhile
     finally:
         relisting.cancel()
@@ -60,29 +63,8 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
             await relisting
 
 
-async def _watch(operator: Operator, stop: asyncio.Event) -> bool:
-    """Watch until told to stop; False if kopf gave up.
-
-    It does so at an error within a stream (an API server that shuts down, a CRD that is installed anew); the operator
-    lives on, since a restart would throw away all that it knows.
-    """
-    try:
-        await kopf.operator(
-            registry=kopf_registry(operator),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=not operator.settings.watch_namespaces,
-            namespaces=operator.settings.watch_namespaces,
-            stop_flag=stop,
-        )
-    except Exception:  # noqa: BLE001 - logged with its traceback; kopf raises whatever it met
-        _log.exception("watching ended; beginning anew")
-        return stop.is_set()
-    return True
-
-
 def _heed_signals(stop: asyncio.Event) -> None:
-    """Stop at SIGTERM and SIGINT; while kopf runs, its own handlers stand in the place of these."""
+    """Stop at SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -91,8 +73,7 @@ def _heed_signals(stop: asyncio.Event) -> None:
 async def _relist_regularly(operator: Operator, stop: asyncio.Event) -> None:
     """Find what a broken watch lost: kopf does not tell what vanished while its stream was down."""
     while not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), operator.settings.relist_period.total_seconds())
+        await _pause(stop, operator.settings.relist_period.total_seconds())
         await _patiently(operator.relist, stop)
 
 
@@ -106,7 +87,11 @@ async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event
             _log.warning("the API server does not let us list", extra={"details": {"error": error.message}})
         else:
             return True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_seconds)
+        await _pause(stop, pause_seconds)
         pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
     return False
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

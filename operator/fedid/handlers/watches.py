@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -11,6 +13,9 @@ from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, KINDS, PLURALS, POD_IDENTITY
 from fedid.engine import Priority
 from fedid.reconcile.directory import key_of
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["kopf_registry", "kopf_settings"]
 
@@ -29,41 +34,47 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.label_selectors["secrets"] = _PART_OF
+    # Else it ends the process some time after it gave up.
+    settings.process.ultimate_exiting_timeout = None
     # kopf strips its own finalizer from every object of an operator without kopf handlers: keep it unlike ours.
     settings.persistence.finalizer = "kopf.fedid.io/unused"
     return settings
 
 
-def kopf_registry(operator: Operator) -> kopf.OperatorRegistry:
-    """Return the handlers of this operator."""
+def kopf_registry(
+    operator: Operator, home: asyncio.AbstractEventLoop, open_session: Callable[[], aiohttp.ClientSession]
+) -> kopf.OperatorRegistry:
+    """Return the handlers: each hands what it was told over to `home`, the loop in which the operator works."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator,unused-ignore]
     async def login(**_: Any) -> kopf.AiohttpSession:
         return kopf.AiohttpSession(
             server=operator.access.server,
-            aiohttp_session=operator.access.open_session(),
+            aiohttp_session=open_session(),
             default_namespace=operator.settings.namespace,
         )
 
     for kind in KINDS:
-        _watch_kind(registry, operator, kind)
+        _watch_kind(registry, operator, home, kind)
 
     @kopf.on.event("", "v1", "secrets", labels={_PART_OF: kopf.PRESENT}, registry=registry)
     async def secret_changed(event: kopf.RawEvent, **_: Any) -> None:
-        _secret_changed(operator, event["type"], event["object"])
+        home.call_soon_threadsafe(_secret_changed, operator, event["type"], event["object"])
 
     @kopf.on.event("", "v1", "namespaces", registry=registry)
     async def namespace_changed(event: kopf.RawEvent, **_: Any) -> None:
-        _namespace_changed(operator, event["type"], event["object"])
+        home.call_soon_threadsafe(_namespace_changed, operator, event["type"], event["object"])
 
     return registry
 
 
-def _watch_kind(registry: kopf.OperatorRegistry, operator: Operator, kind: str) -> None:
+def _watch_kind(
+    registry: kopf.OperatorRegistry, operator: Operator, home: asyncio.AbstractEventLoop, kind: str
+) -> None:
     @kopf.on.event("fedid.io", "v1alpha1", PLURALS[kind], id=kind, registry=registry)
     async def changed(event: kopf.RawEvent, **_: Any) -> None:
-        _object_changed(operator, event["type"], {**event["object"], "kind": kind})
+        home.call_soon_threadsafe(_object_changed, operator, event["type"], {**event["object"], "kind": kind})
 
 
 def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where kubelet puts a pod's token, CA and namespace."""
 CONNECTIONS: Final = 64
-"""Open connections to the API server, kopf's watches included; each costs about 0.3 MB with TLS."""
+"""Open connections to the API server, and as many of kopf's at most; each costs about 0.3 MB with TLS."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 """Seconds, for requests that bring no limit of their own (kopf's do)."""
 
@@ -54,7 +55,7 @@ class ClusterAccess:
         proxy: str | None = None,
         connections: int = CONNECTIONS,
     ) -> None:
-        """Open the pool; must be called in the loop that will use it.
+        """Open the pool of the running loop.
 
         Args:
             server: URL of the API server.
@@ -67,18 +68,23 @@ class ClusterAccess:
         """
         self.server = server.rstrip("/")
         self.namespace = namespace
-        self._middleware = Authorisation(credential, URL(self.server).origin(), server_hostname)
+        self._home = asyncio.get_running_loop()
+        self._middleware = Authorisation(credential, URL(self.server).origin(), server_hostname, self._home)
         self._proxy = proxy
-        self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls if tls is not None else True)
+        self._tls: ssl.SSLContext | bool = tls if tls is not None else True
+        self._connections = connections
+        self._connector = self._new_pool()
 
     def open_session(self) -> aiohttp.ClientSession:
-        """Return a new session over the shared pool; closing it leaves the pool open.
+        """Return a new session for the running loop.
 
-        kopf closes the session that it was given after a 401 and asks for another, so it must have one of its own.
+        In the loop that made this object it uses the shared pool, and closing it leaves the pool open. In another one
+        (kopf's, which closes the session that it was given after a 401 and asks for another) it has a pool of its own.
         """
+        elsewhere = asyncio.get_running_loop() is not self._home
         return aiohttp.ClientSession(
-            connector=self._connector,
-            connector_owner=False,
+            connector=self._new_pool() if elsewhere else self._connector,
+            connector_owner=elsewhere,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"fedid/{__version__}"},
             timeout=TIMEOUT,
@@ -87,8 +93,11 @@ class ClusterAccess:
             middlewares=(self._middleware,),
         )
 
+    def _new_pool(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self._connections, ssl=self._tls)
+
     async def aclose(self) -> None:
-        """Close the pool, and with it whatever still uses it."""
+        """Close the shared pool, and with it whatever still uses it."""
         await self._connector.close()
 
 

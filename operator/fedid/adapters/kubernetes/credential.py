@@ -8,6 +8,7 @@ Source: https://docs.aiohttp.org/en/stable/client_middleware_cookbook.html
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -111,23 +112,32 @@ class ExecPlugin:
 class Authorisation:
     """The session's middleware: adds the credential, to requests to the API server only."""
 
-    def __init__(self, credential: Credential, origin: URL, server_hostname: str | None) -> None:
+    def __init__(
+        self, credential: Credential, origin: URL, server_hostname: str | None, home: asyncio.AbstractEventLoop
+    ) -> None:
         """Prepare.
 
         Args:
             credential: Asked for each request.
             origin: Scheme, host and port of the API server: a redirect elsewhere must not carry the credential along.
             server_hostname: What the server's certificate must be for (`tls-server-name`); None: the host.
+            home: The loop in which the credential is asked, whichever loop sends the request.
         """
         self._credential = credential
         self._origin = origin
         self._server_hostname = server_hostname
+        self._home = home
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request with the credential."""
         if request.url.origin() == self._origin:
-            if (value := await self._credential.header()) is not None:
+            if (value := await self._header()) is not None:
                 request.headers[hdrs.AUTHORIZATION] = value.reveal()
             if self._server_hostname is not None:
                 request.server_hostname = self._server_hostname
         return await handler(request)
+
+    async def _header(self) -> Sensitive | None:
+        if asyncio.get_running_loop() is self._home:
+            return await self._credential.header()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._credential.header(), self._home))
