@@ -30,8 +30,8 @@ _NAMED = frozenset(
     }
 )
 """Fields, of JSON or of a form, whose values are credentials."""
-_SHORTEST = 8
-"""Characters; shorter values are words."""
+_SHORTEST = 16
+"""Characters; shorter values are words, and no credential is as short."""
 
 
 class Ledger:

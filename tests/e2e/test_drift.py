@@ -131,6 +131,26 @@ def test_a_bot_that_was_changed_by_hand_is_still_deleted_with_proof(
         assert authority.admin_api_status(scene.token) == 401, name
 
 
+def test_a_client_deleted_by_hand_does_not_come_back_with_its_last_tokens(
+    stack: Stack, tenant: Tenant, authority: Authority
+) -> None:
+    """Invariant 2: made anew within the second of the deletion, it refuses what was minted within that second."""
+    names = [f"trainer-{number}" for number in range(6)]
+    tenant.apply(*(bot(name) for name in names))
+    uuids = {name: tenant.ready("BotClient", name)["status"]["clientUuid"] for name in names}
+    secrets = {name: authority.vault(f"fedid/{tenant.namespace}/bots/{name}/client") or {} for name in names}
+    minted = {}
+    for name in names:
+        credentials = secrets[name]["client_id"], secrets[name]["client_secret"]
+        minted[name] = authority.request_token(*credentials).body["access_token"]
+        Hands(stack).delete_client(uuids[name])
+        tenant.touch("BotClient", name)
+    for name in names:
+        tenant.event(name, "DriftRepaired")
+        tenant.ready("BotClient", name)
+        assert authority.admin_api_status(minted[name]) == 401, name
+
+
 def test_a_second_pass_over_what_is_as_it_should_be_writes_nothing(scenes: dict[str, Scene], proxies: Proxies) -> None:
     """Invariant 5: with everything put back, two more looks at each object write nothing to any backend."""
     uuids = {name: scene.uuid for name, scene in scenes.items() if scene.uuid}

@@ -289,7 +289,7 @@ def test_rules_match_by_name_by_expression_and_by_prefix(
     hands, taken = Hands(stack), unique("shared")
     service = hands.make_client(unique("service"))
     client_id = stack.keycloak("GET", f"/admin/realms/fl/clients/{service}")["clientId"]
-    for role in ("read-a", "read-b", "write"):
+    for role in ("read-a", "read-b", "write", "un-read-a"):
         stack.keycloak("POST", f"/admin/realms/fl/clients/{service}/roles", {"name": role})
     expression = {"key": "fedid.io/site", "operator": "In", "values": ["a", "b"]}
     changeable.grant(
@@ -310,13 +310,20 @@ def test_rules_match_by_name_by_expression_and_by_prefix(
     tenant.apply(
         bot("reader", clientRoles={client_id: ["read-a", "read-b"]}, **plain),
         bot("writer", clientRoles={client_id: ["write"]}, **plain),
+        bot("middle", clientRoles={client_id: ["un-read-a"]}, **plain),
         bot("other-name", clientId=unique("shared"), **plain),
         bot("manager", clientRoles={"realm-management": ["view-users"]}, **plain),
     )
     reader = tenant.ready("BotClient", "reader")["status"]["serviceAccountSubject"]
     mapped = stack.keycloak("GET", f"/admin/realms/fl/users/{reader}/role-mappings")["clientMappings"]
     assert {role["name"] for role in mapped[client_id]["mappings"]} == {"read-a", "read-b"}
-    for name, ask in (("writer", f"{client_id}/write"), ("other-name", "clientIds"), ("manager", "view-users")):
+    asks = {"writer": "/write", "middle": "/un-read-a", "other-name": "clientIds", "manager": "/view-users"}
+    for name, ask in asks.items():
         assert ask in tenant.reason("BotClient", name, "NotGranted")["message"]
         assert authority.client(f"{tenant.namespace}.{name}") is None
     hands.delete_client(service)
+    changeable.grant(
+        {"namespaces": {"names": [stranger.namespace]}, "realmRoles": ["fl-*"], "audiences": ["superlink"]}
+    )
+    assert "clientIds: shared-" in stranger.reason("BotClient", "trainer", "NotGranted")["message"]
+    eventually(lambda: authority.client(taken) is None, "a clientId that is not granted any more is given back")

@@ -237,7 +237,7 @@ def test_deletion_succeeds_when_nothing_was_ever_made(tenant: Tenant, authority:
 
 
 def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
-    stack: Stack, tenant: Tenant, hands: Hands, authority: Authority
+    operator: OperatorProcess, tenant: Tenant, hands: Hands, authority: Authority
 ) -> None:
     """Invariant 11: with client and paths left behind (finalizer torn off) the new one gets nothing, then its own."""
     tenant.apply(bot("trainer"), pod_identity("trainer"))
@@ -246,12 +246,15 @@ def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
     old_token = tenant.mounted("trainer", "token")
     base = f"fedid/{tenant.namespace}/bots/trainer"
     old_secret = (authority.vault(f"{base}/client") or {})["client_secret"]
-    stack.kube("PATCH", tenant.path("BotClient", "trainer"), {"metadata": {"finalizers": None}}, headers=MERGE)
+    operator.stop()  # it sees one bot, and then another under the same name
+    no_finalizer = {"metadata": {"finalizers": None}}
+    authority.stack.kube("PATCH", tenant.path("BotClient", "trainer"), no_finalizer, headers=MERGE)
     tenant.delete("BotClient", "trainer")
     tenant.gone("BotClient", "trainer")
     left = [f"{base}/client", f"{base}/tokens/default"]
     before = [hands.client_as_it_stands(former["status"]["clientUuid"]), *map(hands.entry_as_it_stands, left)]
     tenant.apply(bot("trainer"))
+    operator.start()
     message = tenant.reason("BotClient", "trainer", "Conflict")["message"]
     assert former["metadata"]["uid"] in message, message
     tenant.emptied("trainer")

@@ -19,7 +19,7 @@ from fedid.domain.bot_plan import (
     UpdateClient,
     WithdrawToken,
 )
-from fedid.domain.conditions import Reason
+from fedid.domain.conditions import ConditionType, Reason, condition_of
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
@@ -135,6 +135,8 @@ class BotApplication:
         facts.secret = kept if step.keep_secret and kept else self._world.fresh_secret()
         now = self._provider.server_now()
         last = self._world.last_deletions.get(self._desired.client_id)
+        if self._had_another_client():
+            last = self._world.note_absence(self._desired.client_id, self._provider)
         if last is not None and now <= last:
             # notBefore must lie behind every token of the former client of this id, or they would be good again.
             message = f"Client {self._desired.client_id} was deleted within this second; creating it in the next"
@@ -145,6 +147,13 @@ class BotApplication:
             facts.subject = None
             self._audit("CreateClient", client_id=self._desired.client_id)
         return created
+
+    def _had_another_client(self) -> bool:
+        """Tell whether a client of this id was there and is not any more, by no deletion of ours."""
+        status = self._body.get("status") or {}
+        synced = condition_of(status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
+        taken = synced is not None and synced["reason"] == Reason.CONFLICT
+        return taken or status.get("clientUuid") is not None
 
     async def _update_client(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None

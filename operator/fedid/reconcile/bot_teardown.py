@@ -35,8 +35,6 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotTeardown"]
 
-_REMEMBERED_DELETIONS = 10_000
-
 
 @dataclass(slots=True)
 class _Evidence:
@@ -144,7 +142,7 @@ class BotTeardown:
         if client is None:
             if evidence.tokens or evidence.secret is not None:
                 # An earlier pass, or a hand, deleted it: at the latest now.
-                world.last_deletions.setdefault(evidence.client_id, provider.server_now_at_most())
+                world.note_absence(evidence.client_id, provider)
             return body
         if client.owner != world.owner(meta.uid):
             message = (
@@ -159,7 +157,7 @@ class BotTeardown:
             body = await self._check_positive(body, evidence, credentials, backends)
             await self._revoke(meta, evidence, credentials, backends)
         await provider.delete_client(uuid)
-        self._remember_deletion(evidence.client_id, backends)
+        world.note_deletion(evidence.client_id, provider)
         world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
         return body
 
@@ -220,13 +218,6 @@ class BotTeardown:
             return await backends.identity_provider.mint(credentials)
         except BackendRejectedError:
             return None
-
-    def _remember_deletion(self, client_id: str, backends: Backends) -> None:
-        deletions = self._world.last_deletions
-        deletions.pop(client_id, None)
-        deletions[client_id] = backends.identity_provider.server_now_at_most()
-        while len(deletions) > _REMEMBERED_DELETIONS:
-            del deletions[next(iter(deletions))]
 
     async def _prove(self, evidence: _Evidence, backends: Backends) -> list[str]:
         """Present every credential again and return what was refused how.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from fedid.domain.grants import Grant
@@ -16,6 +16,10 @@ from fedid.ports import BackendFactory, Clock, Cluster, IdentityProvider, Secret
 from fedid.reconcile.directory import Directory
 
 __all__ = ["Backends", "Freshness", "Wake", "World"]
+
+_REMEMBERED_DELETIONS = 10_000
+_ONE_DELETION = timedelta(minutes=1)
+"""What was noted longer ago was about an earlier client of the same id."""
 
 
 class Wake(Protocol):
@@ -96,6 +100,24 @@ class World:
     freshness: Freshness = field(default_factory=Freshness)
     last_deletions: dict[str, datetime] = field(default_factory=dict)
     """Client id to the last second (Keycloak's clock) in which a token of its deleted client may have been issued."""
+
+    def note_deletion(self, client_id: str, provider: IdentityProvider) -> datetime:
+        """Remember that the client of this id was deleted at the latest now; return that second (Keycloak's clock).
+
+        A client that takes the id must have a later `notBefore`, or tokens of the former would be good again.
+        """
+        self.last_deletions.pop(client_id, None)
+        self.last_deletions[client_id] = provider.server_now_at_most()
+        while len(self.last_deletions) > _REMEMBERED_DELETIONS:
+            del self.last_deletions[next(iter(self.last_deletions))]
+        return self.last_deletions[client_id]
+
+    def note_absence(self, client_id: str, provider: IdentityProvider) -> datetime:
+        """Do so for a client that somebody else deleted, when its absence is first seen."""
+        last = self.last_deletions.get(client_id)
+        if last is None or provider.server_now() - last > _ONE_DELETION:
+            return self.note_deletion(client_id, provider)
+        return last
 
     def owner(self, uid: str) -> str:
         """Return the owner mark of an object."""
