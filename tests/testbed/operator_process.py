@@ -11,7 +11,8 @@ from tests.testbed.keycloak_realm import REALM, SUPERLINK
 from tests.testbed.paths import REPOSITORY, write_private
 from tests.testbed.progress import Progress, wait_until
 from tests.testbed.rest import Rest
-from tests.testbed.server import LOOPBACK, Server, answers_ok, plain_environment
+from tests.testbed.addresses import LOOPBACK
+from tests.testbed.server import Server, answers_ok, plain_environment
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack

@@ -39,7 +39,7 @@ from tests.testbed.faults import (
     any_request,
 )
 from tests.testbed.forwarding import ALL_AUTO_HEADERS, HOP_BY_HOP, MADE_ANEW, Tls, pass_back, without
-from tests.testbed.server import LOOPBACK
+from tests.testbed.addresses import LOOPBACK
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack

@@ -12,9 +12,6 @@ from tests.testbed.process import ServerProcess
 from tests.testbed.progress import Progress, spoken, wait_until
 from tests.testbed.rest import Rest
 
-LOOPBACK = "127.0.0.1"
-"""The only address that anything of the stack listens on."""
-
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """Variables of the caller that a server sees; nothing else is inherited."""
 
