@@ -150,6 +150,9 @@ class Operator:
         for priority, depth in self.queue.depth().items():
             self.metrics.queue_depth.labels(priority.name.lower()).set(depth)
         self.metrics.queue_age_seconds.set(self.queue.oldest_age_seconds())
+        self.metrics.objects.clear()
+        for labels, count in self.world.directory.readiness().items():
+            self.metrics.objects.labels(*labels).set(count)
         return self.metrics.exposition()
 
     async def aclose(self) -> None:

@@ -16,6 +16,7 @@ NAMESPACE = "fedid-system"
 Manifest = dict[str, Any]
 
 CRD_KIND = "CustomResourceDefinition"
+HOOK = "helm.sh/hook"
 
 
 def rendered(stack: Stack, values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE) -> list[Manifest]:
@@ -44,6 +45,16 @@ def refusal(stack: Stack, values: Mapping[str, Any]) -> str:
 def of_kind(manifests: Iterable[Manifest], *kinds: str) -> list[Manifest]:
     """Return the manifests of these kinds."""
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def installed(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Return the manifests that belong to the release, hooks left out."""
+    return [manifest for manifest in manifests if HOOK not in manifest["metadata"].get("annotations", {})]
+
+
+def hooks(manifests: Iterable[Manifest], event: str) -> list[Manifest]:
+    """Return the hooks of an event."""
+    return [m for m in manifests if m["metadata"].get("annotations", {}).get(HOOK) == event]
 
 
 def container(manifests: Iterable[Manifest]) -> Manifest:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart.render import NAMESPACE, Manifest, of_kind, rendered
+from fedid.adapters.kubernetes.rights import needed_rights
+from tests.chart.render import NAMESPACE, Manifest, hooks, installed, of_kind, rendered
 from tests.testbed.stack import Stack
 
 Right = tuple[str, str, str]
@@ -28,7 +29,8 @@ OWN_NAMESPACE: set[Right] = {
 
 def _tenant(namespace: str) -> set[Right]:
     secrets = {(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create", "update", "delete")}
-    return {*secrets, ("create", "events", namespace)}
+    pods = {(verb, "pods", namespace) for verb in ("get", "list", "watch", "patch")}
+    return {*secrets, *pods, ("create", "events", namespace)}
 
 
 SCOPES = [
@@ -52,6 +54,47 @@ def test_rights_are_exactly_these(stack: Stack, values: Mapping[str, Any], tenan
     assert rights(rendered(stack, values)) == OURS | OWN_NAMESPACE | tenants
 
 
+@pytest.mark.parametrize("watched", [(), ("site-a",), ("default", NAMESPACE)])
+def test_rights_are_those_that_the_operator_says_it_needs(stack: Stack, watched: tuple[str, ...]) -> None:
+    """What `check-installation` asks for, and what the chart gives, are the same; the Secrets' names are the user's."""
+    needed = {
+        (right.verb, _named(right.resource, right.group, right.name), right.namespace)
+        for right in needed_rights(NAMESPACE, watched)
+    }
+
+    assert rights(rendered(stack, {"watchNamespaces": list(watched)})) == needed | {("get", "secrets", NAMESPACE)}
+
+
+def test_uninstall_check_may_list_our_kinds_and_nothing_else(stack: Stack) -> None:
+    """The account of the hook exists only while it runs, and can read no Secret."""
+    found = hooks(rendered(stack), "pre-delete")
+    (role,) = of_kind(found, "ClusterRole")
+    (binding,) = of_kind(found, "ClusterRoleBinding")
+    (job,) = of_kind(found, "Job")
+    (account,) = of_kind(found, "ServiceAccount")
+
+    assert role["rules"] == [{"apiGroups": ["fedid.io"], "resources": list(OUR_KINDS), "verbs": ["list"]}]
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": NAMESPACE}
+    ]
+
+
+@pytest.mark.parametrize("values", [{"rbac": {"create": False}}, {"serviceAccount": {"create": False, "name": "own"}}])
+def test_uninstall_check_makes_no_account_where_the_chart_makes_none(stack: Stack, values: Mapping[str, Any]) -> None:
+    """Then it looks as the operator, which may list its kinds anyway."""
+    manifests = rendered(stack, values)
+    (job,) = found = hooks(manifests, "pre-delete")
+    (deployment,) = of_kind(manifests, "Deployment")
+
+    assert len(found) == 1
+    assert (
+        job["spec"]["template"]["spec"]["serviceAccountName"]
+        == deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    )
+
+
 @pytest.mark.parametrize(("values", "tenants"), SCOPES)
 def test_nothing_is_granted_by_wildcard(stack: Stack, values: Mapping[str, Any], tenants: set[Right]) -> None:
     """No `*`, no URL, no right to grant, impersonate or escalate."""
@@ -66,10 +109,10 @@ def test_nothing_is_granted_by_wildcard(stack: Stack, values: Mapping[str, Any],
 
 
 def test_secrets_of_other_namespaces_are_out_of_reach(stack: Stack) -> None:
-    """With `watchNamespaces` no rule of the cluster is about Secrets."""
-    (cluster_role,) = of_kind(rendered(stack, {"watchNamespaces": ["site-a"]}), "ClusterRole")
+    """With `watchNamespaces` no rule of the cluster is about Secrets or Pods."""
+    (cluster_role,) = of_kind(installed(rendered(stack, {"watchNamespaces": ["site-a"]})), "ClusterRole")
 
-    assert [rule for rule in cluster_role["rules"] if "secrets" in rule["resources"]] == []
+    assert [rule for rule in cluster_role["rules"] if {"secrets", "pods"} & {*rule["resources"]}] == []
 
 
 def test_own_secrets_can_be_narrowed_to_those_that_federations_name(stack: Stack) -> None:
@@ -101,7 +144,7 @@ def test_rights_go_to_the_service_account_of_the_pod(
     stack: Stack, values: Mapping[str, Any], name: str, *, made: bool
 ) -> None:
     """Pod, bindings and ServiceAccount agree."""
-    manifests = rendered(stack, {"serviceAccount": values, "watchNamespaces": ["site-a"]})
+    manifests = installed(rendered(stack, {"serviceAccount": values, "watchNamespaces": ["site-a"]}))
     (deployment,) = of_kind(manifests, "Deployment")
     bindings = of_kind(manifests, "ClusterRoleBinding", "RoleBinding")
 
@@ -116,7 +159,7 @@ def test_rights_go_to_the_service_account_of_the_pod(
 
 def rights(manifests: Iterable[Manifest]) -> set[Right]:
     """Return what the bindings really give, each role looked up by its reference."""
-    manifests = list(manifests)
+    manifests = installed(manifests)
     roles = {
         (role["kind"], role["metadata"].get("namespace", ""), role["metadata"]["name"]): role["rules"]
         for role in of_kind(manifests, "ClusterRole", "Role")
@@ -133,8 +176,12 @@ def rights(manifests: Iterable[Manifest]) -> set[Right]:
 
 def _of(rule: Mapping[str, Any]) -> list[str]:
     return [
-        f"{resource}{f'.{group}' if group else ''}{f'[{name}]' if name else ''}"
+        _named(resource, group, name)
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for name in rule.get("resourceNames", [""])
     ]
+
+
+def _named(resource: str, group: str, name: str) -> str:
+    return f"{resource}{f'.{group}' if group else ''}{f'[{name}]' if name else ''}"

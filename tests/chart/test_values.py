@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.render import CRD_KIND, container, environment, of_kind, refusal, rendered
+from fedid import __version__
+from tests.chart.render import CRD_KIND, HOOK, container, environment, hooks, of_kind, refusal, rendered
 from tests.testbed.chart import CHART, CRDS, run_tool
 from tests.testbed.stack import Stack
 
@@ -26,6 +27,30 @@ REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
     ("a Vault token shorter than Kubernetes makes one", {"vaultToken": {"expirationSeconds": 60}}, "/vaultToken"),
     ("a Vault token for nobody", {"vaultToken": {"audience": ""}}, "/vaultToken/audience"),
     ("an annotation that is no text", {"podAnnotations": {"a": 1}}, "/podAnnotations/a"),
+    ("a label that Kubernetes refuses", {"podLabels": {"a": "b c"}}, "/podLabels/a"),
+    ("metrics without a level", {"metrics": {"enabled": True}}, "additional properties 'enabled' not allowed"),
+    ("a ServiceMonitor misspelt", {"metrics": {"servicemonitor": {}}}, "'servicemonitor' not allowed"),
+    ("an interval without a unit", {"metrics": {"serviceMonitor": {"interval": "30"}}}, "/metrics/serviceMonitor/"),
+    ("rules as text", {"metrics": {"rules": {"enabled": "true"}}}, "/metrics/rules/enabled"),
+    ("a peer that is none", {"networkPolicy": {"ingressFrom": [{"podselector": {}}]}}, "'podselector' not allowed"),
+    ("a peer without anything", {"networkPolicy": {"ingressFrom": [{}]}}, "/networkPolicy/ingressFrom/0"),
+    (
+        "an address without its mask",
+        {"networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.1"}}]}]}},
+        "cidr",
+    ),
+    ("an egress rule that lets all out", {"networkPolicy": {"egress": [{}]}}, "/networkPolicy/egress/0"),
+    ("a port that is none", {"networkPolicy": {"egress": [{"ports": [{"port": 70000}]}]}}, "/ports/0/port"),
+    ("the policy misspelt", {"admission": {"enable": False}}, "additional properties 'enable' not allowed"),
+    ("a check without time", {"uninstallCheck": {"timeoutSeconds": 0}}, "/uninstallCheck/timeoutSeconds"),
+    (
+        "an operator at a path",
+        {"installationCheck": {"operatorUrl": "http://a/readyz"}},
+        "/installationCheck/operatorUrl",
+    ),
+    ("an API server as URL", {"apiServer": {"host": "https://a"}}, "/apiServer/host"),
+    ("a DNS policy that does not exist", {"dnsPolicy": "clusterFirst"}, "/dnsPolicy"),
+    ("the node's network as text", {"hostNetwork": "false"}, "/hostNetwork"),
 ]
 
 
@@ -151,12 +176,123 @@ def test_vault_token_is_where_the_operator_looks(stack: Stack) -> None:
     )["volumeMounts"]
 
 
+def test_chart_and_operator_have_one_version() -> None:
+    """The image that is pulled by default knows the commands and settings of this chart."""
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
+
+
+def test_api_server_can_be_named(stack: Stack) -> None:
+    """Where no kube-proxy makes the usual address work, every pod of the chart is told another."""
+    manifests = rendered(stack, {"apiServer": {"host": "api.example.org", "port": 6443}})
+    told = [
+        {"name": "KUBERNETES_SERVICE_HOST", "value": "api.example.org"},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
+    ]
+
+    for pod in pods(manifests):
+        assert [one for one in pod["containers"][0]["env"] if one["name"].startswith("KUBERNETES")] == told
+    assert not any(name.startswith("KUBERNETES") for name in environment(rendered(stack)))
+
+
+def test_every_pod_goes_where_the_operator_goes(stack: Stack) -> None:
+    """Nodes, networks, images and users are the same for the pods of hooks."""
+    values = {
+        "hostNetwork": True,
+        "dnsPolicy": "ClusterFirstWithHostNet",
+        "image": {"repository": "registry.example.org/fedid", "tag": "1", "pullSecrets": [{"name": "registry"}]},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "priorityClassName": "high",
+        "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
+    }
+    operator, *others = pods(rendered(stack, values))
+    shared = (
+        "hostNetwork", "dnsPolicy", "imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName",
+        "securityContext",
+    )  # fmt: skip
+
+    assert len(others) == 2
+    for other in others:
+        assert {name: other[name] for name in shared} == {name: operator[name] for name in shared}
+        for name in ("image", "imagePullPolicy", "securityContext", "resources"):
+            assert other["containers"][0][name] == operator["containers"][0][name]
+
+
+@pytest.mark.parametrize("values", [{}, {"nameOverride": "a" * 63}])
+def test_pods_of_hooks_are_not_taken_for_the_operator(stack: Stack, values: Mapping[str, Any]) -> None:
+    """Deployment, Service and policies select by labels that only the operator's pod has."""
+    manifests = rendered(stack, {**values, "networkPolicy": {"enabled": True}})
+    (service,) = of_kind(manifests, "Service")
+    (deployment,) = of_kind(manifests, "Deployment")
+    policies = {
+        p["metadata"]["name"]: p["spec"]["podSelector"]["matchLabels"] for p in of_kind(manifests, "NetworkPolicy")
+    }
+    operator = deployment["spec"]["template"]["metadata"]["labels"].items()
+    (job,) = of_kind(manifests, "Job")
+    (pod,) = of_kind(manifests, "Pod")
+    selector = service["spec"]["selector"].items()
+
+    assert selector == deployment["spec"]["selector"]["matchLabels"].items()
+    assert selector <= operator
+    for labels in (job["spec"]["template"]["metadata"]["labels"], pod["metadata"]["labels"]):
+        assert not selector <= labels.items()
+        assert [name for name, chosen in policies.items() if chosen.items() <= labels.items()] == [
+            f"{service['metadata']['name']}-check"
+        ]
+
+
+def test_helm_shows_what_hooks_say_and_cleans_up(stack: Stack) -> None:
+    """Whatever comes out, Helm prints it; what succeeded goes, what failed stays to be looked at."""
+    manifests = rendered(stack)
+    (job,) = of_kind(hooks(manifests, "pre-delete"), "Job")
+    (pod,) = hooks(manifests, "test")
+
+    for hook in (job, pod):
+        assert hook["metadata"]["annotations"] == {
+            HOOK: hook["metadata"]["annotations"][HOOK],
+            "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+            "helm.sh/hook-output-log-policy": "hook-succeeded,hook-failed",
+        }
+    assert job["spec"]["backoffLimit"] == 0, "an answer does not change by asking again"
+    assert job["spec"]["activeDeadlineSeconds"] < 300, "Helm itself waits five minutes"
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["check-uninstall", "--release", "fedid"]
+    assert hooks(rendered(stack, {"uninstallCheck": {"enabled": False}}), "pre-delete") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        pytest.param({}, ["--operator-url=http://fedid.fedid-system.svc:8080"], id="at its Service"),
+        pytest.param(
+            {"health": {"port": 9000}}, ["--operator-url=http://fedid.fedid-system.svc:9000"], id="other port"
+        ),
+        pytest.param({"replicaCount": 0}, [], id="nowhere, if none runs here"),
+        pytest.param(
+            {"replicaCount": 0, "installationCheck": {"operatorUrl": "http://10.0.0.1:8080"}},
+            ["--operator-url=http://10.0.0.1:8080"],
+            id="where it is told to",
+        ),
+    ],
+)
+def test_helm_test_asks_the_operator(stack: Stack, values: Mapping[str, Any], url: list[str]) -> None:
+    """By the name of its Service, unless told otherwise."""
+    (pod,) = hooks(rendered(stack, values), "test")
+
+    assert pod["spec"]["containers"][0]["args"] == ["check-installation", *url]
+
+
 def test_never_two_operators_at_once(stack: Stack) -> None:
     """An upgrade stops the old pod first."""
     (deployment,) = of_kind(rendered(stack), "Deployment")
 
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def pods(manifests: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the specs of all pods of the chart, the operator's first."""
+    (deployment,), (job,), (pod,) = (of_kind(manifests, kind) for kind in ("Deployment", "Job", "Pod"))
+    return [deployment["spec"]["template"]["spec"], job["spec"]["template"]["spec"], pod["spec"]]
 
 
 def _name(manifest: Mapping[str, Any]) -> str:

@@ -302,3 +302,28 @@ def test_any_order_of_events_leaves_memory_and_index_in_agreement(events: list[t
         assert directory.pods_of_bot(bot) == {
             key for key, one in newest.items() if (one.get("spec") or {}).get("botClientRef") == {"name": bot.name}
         }
+
+
+def test_readiness_counts_what_is_there_now() -> None:
+    """Each object counts once, by what its newest body says of `Ready`; Namespaces and what has gone do not count."""
+
+    def said(status: str, reason: str) -> dict[str, Any]:
+        return {
+            "conditions": [{"type": "Granted", "status": "True"}, {"type": "Ready", "status": status, "reason": reason}]
+        }
+
+    directory = Directory()
+    for one in (
+        body(BOT, status=said("False", "NotGranted")),
+        body(OTHER_BOT, status=said("True", "Ready")),
+        pod(),
+        body(ObjectKey("Namespace", "", "site-a")),
+        body(BOT, "2", status=said("True", "Ready")),
+        body(BOT, "1", status=said("False", "Conflict")),
+    ):
+        directory.put(one)
+
+    assert directory.readiness() == {("BotClient", "True", "Ready"): 2, ("PodIdentity", "Unknown", "None"): 1}
+    directory.remove(OTHER_BOT)
+    directory.replace_all(POD_IDENTITY, [])
+    assert directory.readiness() == {("BotClient", "True", "Ready"): 1}

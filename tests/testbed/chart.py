@@ -87,6 +87,17 @@ def wait_for_crds(stack: "Stack", progress: Progress) -> None:
     wait_until(progress, "the CRDs of fedid were not established", 30, served)
 
 
+def tool_environment(stack: "Stack") -> dict[str, str]:
+    """Return the whole environment in which kubectl and helm work as the cluster's administrator."""
+    return {
+        **plain_environment(),
+        "KUBECONFIG": str(stack.paths.kubeconfig),
+        "HELM_CACHE_HOME": str(stack.paths.helm / "cache"),
+        "HELM_CONFIG_HOME": str(stack.paths.helm / "config"),
+        "HELM_DATA_HOME": str(stack.paths.helm / "data"),
+    }
+
+
 def run_tool(stack: "Stack", command: Sequence[str], stdin: str = "") -> str:
     """Run kubectl or helm as the cluster's administrator and return what it prints.
 
@@ -98,19 +109,12 @@ def run_tool(stack: "Stack", command: Sequence[str], stdin: str = "") -> str:
     Raises:
         StackError: It failed; the message holds what it said.
     """
-    environment = {
-        **plain_environment(),
-        "KUBECONFIG": str(stack.paths.kubeconfig),
-        "HELM_CACHE_HOME": str(stack.paths.helm / "cache"),
-        "HELM_CONFIG_HOME": str(stack.paths.helm / "config"),
-        "HELM_DATA_HOME": str(stack.paths.helm / "data"),
-    }
     ran = subprocess.run(
         [str(stack.binaries.programs[command[0]]), *command[1:]],
         input=stdin,
         capture_output=True,
         text=True,
-        env=environment,
+        env=tool_environment(stack),
         check=False,
         timeout=TOOL_SECONDS,
     )

@@ -35,6 +35,12 @@ class Metrics:
         self.queue_age_seconds = Gauge(
             "fedid_queue_oldest_age_seconds", "How long the oldest ready key has waited", registry=self.registry
         )
+        self.objects = Gauge(
+            "fedid_objects",
+            "Custom resources by kind, status of their condition Ready, and its reason",
+            ["kind", "ready", "reason"],
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

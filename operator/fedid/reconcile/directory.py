@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fedid.domain.conditions import ConditionType, condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
 
@@ -28,6 +29,8 @@ class Directory:
         self._bodies: dict[ObjectKey, Body] = {}
         self._pods_by_bot: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._secret_versions: dict[tuple[str, str], str] = {}
+        # Kept as bodies come and go: to count ten thousand at each scrape would hold up the loop for 20 ms.
+        self._readiness: Counter[tuple[str, str, str]] = Counter()
 
     def put(self, body: Body) -> bool:
         """Remember a body; False if what is known is as new or newer, so there is nothing to do.
@@ -41,6 +44,8 @@ class Directory:
             return False
         self._unlink(known)
         self._bodies[key] = _without_managed_fields(body)
+        if key.kind != _NAMESPACE:
+            self._readiness[_readiness(body)] += 1
         if key.kind == POD_IDENTITY:
             self._pods_by_bot[_bot_of(body)].add(key)
         return True
@@ -64,6 +69,10 @@ class Directory:
     def federations(self) -> list[Body]:
         """Return all Federations."""
         return [self._bodies[key] for key in self.keys(FEDERATION)]
+
+    def readiness(self) -> Counter[tuple[str, str, str]]:
+        """Return how many objects of each kind have which status and reason of `Ready`; `Unknown`, `None` before it."""
+        return +self._readiness
 
     def pods_of_bot(self, bot: ObjectKey) -> frozenset[ObjectKey]:
         """Return the PodIdentities that mount a bot."""
@@ -120,7 +129,10 @@ class Directory:
         return news + gone
 
     def _unlink(self, body: Body | None) -> None:
-        if body is not None and body["kind"] == POD_IDENTITY:
+        if body is None or body["kind"] == _NAMESPACE:
+            return
+        self._readiness[_readiness(body)] -= 1
+        if body["kind"] == POD_IDENTITY:
             pods = self._pods_by_bot[_bot_of(body)]
             pods.discard(key_of(body))
             if not pods:
@@ -135,6 +147,12 @@ def _bot_of(pod_identity: Body) -> ObjectKey:
 def _federation_of(body: Body) -> str | None:
     spec, status = body.get("spec") or {}, body.get("status") or {}
     return (spec.get("federationRef") or {}).get("name") or status.get("federation")
+
+
+def _readiness(body: Body) -> tuple[str, str, str]:
+    condition = condition_of((body.get("status") or {}).get("conditions") or (), ConditionType.READY)
+    said = ("Unknown", "None") if condition is None else (condition["status"], condition["reason"])
+    return body["kind"], *said
 
 
 def _newer(body: Body, known: Body) -> bool:

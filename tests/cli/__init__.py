@@ -1,0 +1,1 @@
+"""Commands of the image: what they say, and when they stop Helm."""
