@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 
+from tests.testbed.addresses import LOOPBACK, service_network
 from tests.testbed.build import Binaries
 from tests.testbed.credentials import Credentials
 from tests.testbed.paths import StatePaths, write_private
 from tests.testbed.ports import Ports
 from tests.testbed.rest import Rest
-from tests.testbed.addresses import LOOPBACK, service_network
 from tests.testbed.server import Server, answers_ok, plain_environment, tls_context
 
 NODE_NAME = "localhost"

@@ -40,13 +40,15 @@ def wait_for_node(stack: "Stack", progress: Progress) -> None:
     began = progress.elapsed_seconds
 
     def look() -> bool:
-        node = stack.api("kube").answer("GET", NODE_PATH).body
+        node = stack.kube("GET", NODE_PATH, accept=(404,))
+        if node.get("kind") != "Node":
+            return False  # the kubelet has not registered it yet
         return cluster.condition(node, "Ready").get("status") == "True" and not node["spec"].get("taints")
 
     try:
         wait_until(progress, "", 90, look)
     except TooLateError:
-        node = stack.api("kube").answer("GET", NODE_PATH).body
+        node = stack.kube("GET", NODE_PATH, accept=(404,))
         raise StackError(stack.process("kubelet").failure(f"has no Ready node: {cluster.told(node)}")) from None
     progress.say(f"node {NODE_NAME}: Ready after {progress.elapsed_seconds - began:.1f} s more")
 

@@ -100,4 +100,5 @@ def ensure_running(server: Server, process: ServerProcess, progress: Progress) -
         raise StackError(process.failure(what)) from None
     if started:
         took = progress.elapsed_seconds - began
-        progress.say(f"{server.name}: ready after {took:.1f} s on port {next(iter(server.ports.values()))}")
+        where = f" on port {next(iter(server.ports.values()))}" if server.ports else ""
+        progress.say(f"{server.name}: ready after {took:.1f} s{where}")

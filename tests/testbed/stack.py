@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.testbed import backends, cluster, control_plane, operator_process, vault_setup
+from tests.testbed.addresses import LOOPBACK
 from tests.testbed.build import Binaries
 from tests.testbed.control_plane import apiserver_rest
 from tests.testbed.credentials import (
@@ -33,7 +34,6 @@ from tests.testbed.ports import Ports, free_port, load_ports
 from tests.testbed.process import ServerProcess
 from tests.testbed.progress import Progress
 from tests.testbed.rest import Rest
-from tests.testbed.addresses import LOOPBACK
 from tests.testbed.server import Server, ensure_running
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "vault", "keycloak", "operator")
@@ -171,9 +171,7 @@ class Stack:
             case "containerd" if self.node is not None:
                 return node_servers.containerd(self.paths, self.node.packages, self.node.images.pause.reference)
             case "kubelet" if self.node is not None:
-                return node_servers.kubelet(
-                    self.paths, self.ports, self.binaries, self.credentials, self.node.packages
-                )
+                return node_servers.kubelet(self.paths, self.ports, self.binaries, self.credentials, self.node.packages)
             case "operator":
                 return operator_process.operator_server(self)
             case _:

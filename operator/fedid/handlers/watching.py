@@ -78,6 +78,8 @@ class _KopfThread:
         roots = await kopf.spawn_tasks(
             registry=kopf_registry(self._operator, self._home),
             settings=kopf_settings(),
+            # Else it looks for the name of its user, and in an image there is none. (A NewType of str, not exported.)
+            identity="fedid",  # type: ignore[arg-type]
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,

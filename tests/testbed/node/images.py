@@ -63,7 +63,9 @@ def ensure_images(progress: Progress, cache: Path, packages: NodePackages) -> No
     """
     pause = _image(cache, "pause", content_key(REVISION, *_texts(tools.GOMOD / "pause")))
     base = _image(cache, "fedid-base", content_key(REVISION, SUITE, *IN_BASE, *LEFT_OUT))
-    key = content_key(REVISION, base.tag, *_texts(REPOSITORY / "operator" / "fedid"), *_texts(REPOSITORY / "requirements"))
+    key = content_key(
+        REVISION, base.tag, *_texts(REPOSITORY / "operator" / "fedid"), *_texts(REPOSITORY / "requirements")
+    )
     operator = _image(cache, "fedid", content_key(key, (REPOSITORY / "Dockerfile").read_text()))
     with cache_lock(progress, cache, "images"):
         if not pause.archive.exists():
@@ -108,7 +110,9 @@ def _build_base(progress: Progress, cache: Path, packages: NodePackages, image: 
         for name in LEFT_OUT:
             shutil.rmtree(tree / name, ignore_errors=True)
         layer = folder / "layer.tar"
-        run_logged(progress, ["tar", "-C", str(tree), "--exclude=./dev/*", "-cf", str(layer), "."], log, environment, folder)
+        run_logged(
+            progress, ["tar", "-C", str(tree), "--exclude=./dev/*", "-cf", str(layer), "."], log, environment, folder
+        )
         _write(folder, image, layer, ["/bin/sh"])
 
 
@@ -156,7 +160,7 @@ def _known(buildah: list[str], environment: dict[str, str]) -> str:
 
 
 def _trust_of_this_machine(folder: Path) -> list[str]:
-    """Return options that let pip trust whom this machine trusts: a company's proxy may have an authority of its own."""
+    """Return options that let pip trust whom this machine trusts: a web proxy may have an authority of its own."""
     if not CA_CERTIFICATES.exists():
         return []
     (folder / "pip.conf").write_text(f"[global]\ncert = {CA_CERTIFICATES}\n")

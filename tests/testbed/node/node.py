@@ -43,9 +43,7 @@ class Node:
             return None
         stored: dict[str, Any] = json.loads(paths.node_parts.read_text())
         packages = NodePackages(Path(stored["packages"]["root"]), stored["packages"]["mirror"])
-        images = {
-            name: Image(image["reference"], Path(image["archive"])) for name, image in stored["images"].items()
-        }
+        images = {name: Image(image["reference"], Path(image["archive"])) for name, image in stored["images"].items()}
         return cls(packages, NodeImages(**images))
 
 

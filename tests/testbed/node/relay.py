@@ -1,6 +1,6 @@
 """Passes connections on: from the address of the Service `kubernetes` to the API server.
 
-    python -m tests.testbed.node.relay <listen address> <listen port> <target address> <target port>
+python -m tests.testbed.node.relay <listen address> <listen port> <target address> <target port>
 """
 
 import asyncio

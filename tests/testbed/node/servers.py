@@ -42,7 +42,7 @@ class NodePlaces:
 
     @property
     def socket(self) -> Path:
-        """containerd's."""
+        """Containerd's."""
         return self.runtime / "containerd.sock"
 
     @property
@@ -128,7 +128,7 @@ def _containerd_toml(places: NodePlaces, packages: NodePackages, cni: Path, paus
     return "\n".join(lines) + "\n"
 
 
-def kubelet(  # noqa: PLR0913 - what a node consists of
+def kubelet(
     paths: StatePaths, ports: Ports, binaries: Binaries, credentials: Credentials, packages: NodePackages
 ) -> Server:
     """Return the kubelet, with its defaults wherever a test could notice: above all `syncFrequency`."""
