@@ -16,7 +16,7 @@ from tests.testbed.control_plane import kubeconfig
 from tests.testbed.credentials import KEYCLOAK_ADMIN, settle_credentials
 from tests.testbed.errors import StackError
 from tests.testbed.keycloak_realm import provision_keycloak
-from tests.testbed.node.node import EXTRA_TOOLS, ensure_node, import_images, prepare_cgroup, remove_node
+from tests.testbed.node.node import EXTRA_TOOLS, ensure_node, import_images, known_images, prepare_cgroup, remove_node
 from tests.testbed.node.node import SERVERS as NODE_SERVERS
 from tests.testbed.node.requirements import node_problem, node_wanted
 from tests.testbed.paths import DEFAULT_NAME, StatePaths, stack_name, write_private
@@ -111,6 +111,10 @@ def _bring_up_cluster(stack: Stack, progress: Progress, *, with_chart: bool, wit
     cluster.provision_cluster(stack.api("kube"), stack.credentials.operator_client_secret)
     if not with_chart:
         return
+    if stack.node is not None:
+        # Before the chart: a pod whose image is not there yet waits long before it is tried again.
+        reference = stack.node.images.operator.reference
+        wait_until(progress, "the images were not imported", 300, lambda: reference in known_images(stack.paths))
     if (chart.CHART / "Chart.yaml").exists():
         chart.install_chart(stack, **operator_pod.chart_values(stack, with_operator=with_operator))
         operator_process.mint_operator_tokens(stack)

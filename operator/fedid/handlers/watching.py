@@ -62,6 +62,8 @@ class _KopfThread:
 
     def run(self) -> None:
         """Run until told to stop; raises what made kopf give up."""
+        # It warns that it cannot take the process's signals, which is what it is here for.
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._loop.set_exception_handler(lambda _loop, _context: None)  # of tasks that are left behind, see above
         try:
             self._loop.run_until_complete(self._watch())

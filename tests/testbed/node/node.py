@@ -60,7 +60,7 @@ def ensure_node(progress: Progress) -> Node:
 
 def import_images(paths: StatePaths, node: Node, progress: Progress) -> None:
     """Give containerd, which must run, the images that it has not."""
-    known = set(json.loads(paths.node_images.read_text())) if paths.node_images.exists() else set()
+    known = known_images(paths)
     for image in (node.images.pause, node.images.base, node.images.operator):
         if image.reference not in known:
             began = progress.elapsed_seconds
@@ -68,6 +68,11 @@ def import_images(paths: StatePaths, node: Node, progress: Progress) -> None:
             known.add(image.reference)
             write_private(paths.node_images, json.dumps(sorted(known)))
             progress.say(f"containerd: has {image.reference} after {progress.elapsed_seconds - began:.1f} s")
+
+
+def known_images(paths: StatePaths) -> set[str]:
+    """Return the references of the images that were imported into the node."""
+    return set(json.loads(paths.node_images.read_text())) if paths.node_images.exists() else set()
 
 
 def _import(paths: StatePaths, packages: NodePackages, image: Image) -> None:
