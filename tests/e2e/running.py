@@ -1,6 +1,6 @@
 """The operator under test, started, stopped, killed and started again: a pod on the stack's node, else a process.
 
-Either way it runs under the chart's ServiceAccount and reaches the API server through a proxy, and all that it prints is
+Either way it runs under the ServiceAccount of the chart and reaches the API server through a proxy, and all its output is
 kept.
 """
 
@@ -163,7 +163,7 @@ class OperatorProcess(Operator):
 class OperatorPod(Operator):
     """The pod of the chart's Deployment, made one by one so that a test decides when there is one.
 
-    Its restarts are the test's, not the kubelet's; and its way to the API server leads through the proxy. All else is as
+    Its restarts are those of the test, and its way to the API server leads through the proxy. All else is as
     Helm renders it.
     """
 
