@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
+from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, Body, Meta, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
 from fedid.domain.sensitive import Sensitive
@@ -94,7 +95,7 @@ class PodIdentityReconciler:
         secret = await self._deliver(body, spec, credential)
         await self._drop_former(body, spec)
         await self._settle(body, spec, bot_key, credential, secret)
-        again_after, now = backends.federation.resync_period, self._world.clock.now()
+        again_after, now = spread(backends.federation.resync_period, spec.meta.uid), self._world.clock.now()
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
