@@ -28,7 +28,8 @@ OWN_NAMESPACE: set[Right] = {
 
 def _tenant(namespace: str) -> set[Right]:
     secrets = {(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create", "update", "delete")}
-    return {*secrets, ("create", "events", namespace)}
+    pods = {(verb, "pods", namespace) for verb in ("get", "list", "patch")}
+    return {*secrets, *pods, ("create", "events", namespace)}
 
 
 SCOPES = [
