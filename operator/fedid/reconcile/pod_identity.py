@@ -9,7 +9,6 @@ from fedid.domain.conditions import Condition, ConditionType, Reason, condition_
 from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, Body, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
-from fedid.domain.stored import MountedSecret
 from fedid.domain.templates import parse_template
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendUnavailableError, Error, NotReadyError, StaleObjectError
@@ -17,6 +16,7 @@ from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets
 from fedid.reconcile.status import ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
@@ -27,9 +27,10 @@ __all__ = ["PodIdentityReconciler"]
 class PodIdentityReconciler:
     """Reconciles PodIdentities."""
 
-    def __init__(self, world: World) -> None:
-        """Work in this world."""
+    def __init__(self, world: World, nudges: Nudges) -> None:
+        """Work in this world; pods are told by `nudges`."""
         self._world = world
+        self._nudges = nudges
         self._secrets = PodSecrets(world)
 
     async def reconcile(self, body: Body) -> Outcome:
@@ -72,9 +73,10 @@ class PodIdentityReconciler:
         if backends is None:
             return Outcome()
         credential = await self._credential(spec, bot, bot_key, backends)
-        secret = await self._secrets.deliver(body, spec, credential)
+        written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
-        await self._settle(body, spec, bot_key, credential, secret)
+        pods = await self._nudges.first(body, spec, [written])
+        await self._settle(body, spec, bot_key, credential, pods)
         again_after, now = spread(backends.federation.resync_period, spec.meta.uid), self._world.clock.now()
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
@@ -125,23 +127,25 @@ class PodIdentityReconciler:
         """
         status = body.get("status") or {}
         mounted_uid = (status.get("bot") or {}).get("uid")
-        for name in sorted({status.get("secretName") or spec.secret_name, spec.secret_name}):
-            await self._secrets.empty(spec.meta, name)
-        if status.get("delivered"):
+        names = sorted({status.get("secretName") or spec.secret_name, spec.secret_name})
+        emptied = [written for name in names if (written := await self._secrets.empty(spec.meta, name)) is not None]
+        pods = await self._nudges.first(body, spec, emptied) if emptied else {}
+        if status.get("delivered") or pods.get("pods", status.get("pods")) != status.get("pods"):
             bot = {"name": spec.bot_name, "uid": mounted_uid} if mounted_uid else None
             told = [
                 Condition(kind, False, reason_of(why), why.message)
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
             ]
-            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None}
+            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None, **pods}
             body = await write_status(self._world, body, told, fields) or body
+        if status.get("delivered"):
             self._world.wake(bot_key, Priority.DELETION, look=False)
         return body
 
     async def _settle(
-        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: Credential, secret: MountedSecret
+        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: Credential, pods: Mapping[str, Any]
     ) -> None:
-        message = f"Secret {secret.name} holds what is published of {bot_key}"
+        message = f"Secret {spec.secret_name} holds what is published of {bot_key}"
         ready = Condition(ConditionType.READY, True, Reason.READY, message)
         if credential.expires_at is not None and credential.expires_at <= self._world.clock.now():
             expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
@@ -154,6 +158,7 @@ class PodIdentityReconciler:
             "bot": {"name": spec.bot_name, "uid": credential.bot_uid},
             "delivered": True,
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
+            **pods,
         }
         await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
 

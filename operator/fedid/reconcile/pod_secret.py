@@ -14,7 +14,7 @@ from fedid.domain.stored import MountedSecret
 from fedid.errors import BackendUnavailableError, OwnershipConflictError
 from fedid.reconcile.world import World
 
-__all__ = ["Credential", "PodSecrets", "digest"]
+__all__ = ["Credential", "PodSecrets", "Written", "digest"]
 
 _PART_OF = "fedid.io/part-of"
 _HASH, _ISSUED, _EXPIRES = "fedid.io/credential-hash", "fedid.io/issued-at", "fedid.io/expires-at"
@@ -36,6 +36,15 @@ class Credential:
         return digest(self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A Secret as it is after a pass."""
+
+    secret: MountedSecret
+    changed: bool
+    """Whether the pass wrote other data than it found."""
+
+
 class PodSecrets:
     """Writes the Secrets of PodIdentities."""
 
@@ -43,13 +52,13 @@ class PodSecrets:
         """Work in this world."""
         self._world = world
 
-    async def deliver(self, body: Body, spec: PodIdentity, credential: Credential) -> MountedSecret:
+    async def deliver(self, body: Body, spec: PodIdentity, credential: Credential) -> Written:
         """Make the Secret hold the credential; written only if it differs."""
         cluster, meta = self._world.cluster, spec.meta
         wanted = _wanted_secret(spec, credential)
         found = await self._own_secret(meta, spec.secret_name)
         if found is not None and _same(wanted, found):
-            return found
+            return Written(found, changed=False)
         fixed = found is not None and (found.immutable or found.type != wanted.type)
         if found is not None and fixed:
             await cluster.delete_secret(found.namespace, found.name, found.uid or "")
@@ -71,7 +80,7 @@ class PodSecrets:
         self._wrote(written)
         if what := _changed_by_hand(body, wanted, found):
             await self._tell_repair(body, what)
-        return written
+        return Written(written, changed=found is None or fixed or dict(wanted.data) != dict(found.data))
 
     async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
         """Return our Secret, None if the name is free.
@@ -89,12 +98,14 @@ class PodSecrets:
             raise OwnershipConflictError(message, backend="kubernetes")
         return found
 
-    async def empty(self, meta: Meta, name: str) -> None:
-        """Set every key of our Secret of that name empty; the Secret stays."""
+    async def empty(self, meta: Meta, name: str) -> Written | None:
+        """Set every key of our Secret of that name empty; the Secret stays. None if there is none of ours."""
         cluster = self._world.cluster
         found = await cluster.read_secret(meta.key.namespace, name)
-        if found is None or found.owner_uid != meta.uid or not any(found.data.values()):
-            return
+        if found is None or found.owner_uid != meta.uid:
+            return None
+        if not any(found.data.values()):
+            return Written(found, changed=False)
         emptied = replace(found, data=dict.fromkeys(found.data, Sensitive("")), annotations=_without_marks(found))
         if found.immutable:
             await cluster.delete_secret(found.namespace, found.name, found.uid or "")
@@ -106,6 +117,7 @@ class PodSecrets:
         if written is not None:
             self._wrote(written)
         self._world.audit("EmptySecret", key=str(meta.key), secret=name)
+        return None if written is None else Written(written, changed=True)
 
     async def drop_former(self, body: Body, spec: PodIdentity) -> None:
         """Delete the Secret of a former `secretName`; only once the new one is there."""
