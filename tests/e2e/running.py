@@ -1,6 +1,6 @@
 """The operator under test, started, stopped, killed and started again: a pod on the stack's node, else a process.
 
-Either way it runs under the ServiceAccount of the chart, reaches the API server through a proxy, and keeps what it prints.
+Either way it runs under the ServiceAccount of the chart and reaches the API server through a proxy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.operating import Proxies
+from tests.e2e.tenancy import unique
 from tests.e2e.waiting import eventually
 from tests.testbed import chart, operator_pod
 from tests.testbed.cluster import OPERATOR_NAMESPACE
@@ -171,7 +172,7 @@ class OperatorPod(Operator):
     _started_ticks: int = field(default=0, init=False)
 
     def _begin(self, health_port: int) -> None:
-        self._name = f"fedid-under-test-{next(_runs)}"
+        self._name = unique("fedid-under-test")
         self._pid = 0
         template = _pod_template(self.stack, health_port)
         (container,) = template["spec"]["containers"]
@@ -225,7 +226,11 @@ class OperatorPod(Operator):
         """Return everything that any run of it has printed."""
         logs = NodePlaces(self.stack.paths).logs.glob(f"{OPERATOR_NAMESPACE}_fedid-under-test-*/operator/*.log")
         # Each line begins with an instant, the stream, and F or P for a whole or a partial line.
-        lines = (line for path in sorted(logs) for line in path.read_text(errors="replace").splitlines())
+        lines = (
+            line
+            for path in sorted(logs, key=lambda one: one.stat().st_ctime)
+            for line in path.read_text(errors="replace").splitlines()
+        )
         return "\n".join(re.sub(r"^\S+ std(?:out|err) [FP] ", "", line) for line in lines)
 
     def _look_for_pid(self) -> int | None:
