@@ -10,7 +10,7 @@ from tests.testbed.build import ensure_binaries
 from tests.testbed.errors import CancelledError, StackError
 from tests.testbed.paths import stack_name
 from tests.testbed.progress import Progress
-from tests.testbed.stack import SERVERS, Stack
+from tests.testbed.stack import Stack
 from tests.testbed.tools import GO_TOOLS
 
 INTERRUPTED = 130
@@ -89,7 +89,7 @@ def _status(options: argparse.Namespace) -> int:
     name = stack_name(options.name)
     stack = Stack.load(name)
     all_up = True
-    for server_name in SERVERS:
+    for server_name in stack.servers:
         server = stack.server(server_name)
         record = stack.process(server_name).running()
         state = "stopped"

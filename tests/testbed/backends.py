@@ -4,13 +4,14 @@ import json
 import os
 from pathlib import Path
 
+from tests.testbed.addresses import LOOPBACK
 from tests.testbed.build import Binaries
 from tests.testbed.credentials import KEYCLOAK_ADMIN, Credentials
 from tests.testbed.errors import StackError
 from tests.testbed.paths import StatePaths, write_private
 from tests.testbed.ports import Ports
 from tests.testbed.rest import Rest
-from tests.testbed.server import LOOPBACK, Server, answers_ok, plain_environment
+from tests.testbed.server import Server, answers_ok, plain_environment
 
 KEYCLOAK_HEAP = "-Xms256m -Xmx1g"
 """Enough for tens of thousands of clients, on a machine that runs more than one stack."""

@@ -10,17 +10,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.testbed import chart, cluster, operator_process
+from tests.testbed import chart, cluster, operator_pod, operator_process
 from tests.testbed.build import cache_lock, ensure_binaries
 from tests.testbed.control_plane import kubeconfig
 from tests.testbed.credentials import KEYCLOAK_ADMIN, settle_credentials
 from tests.testbed.errors import StackError
 from tests.testbed.keycloak_realm import provision_keycloak
+from tests.testbed.node.node import EXTRA_TOOLS, ensure_node, import_images, known_images, prepare_cgroup, remove_node
+from tests.testbed.node.node import SERVERS as NODE_SERVERS
+from tests.testbed.node.requirements import node_problem, node_wanted
 from tests.testbed.paths import DEFAULT_NAME, StatePaths, stack_name, write_private
 from tests.testbed.pki import ensure_pki
 from tests.testbed.ports import settle_ports
 from tests.testbed.process import ServerProcess
-from tests.testbed.progress import Progress, run_together
+from tests.testbed.progress import Progress, run_together, wait_until
 from tests.testbed.stack import SERVERS, Stack
 from tests.testbed.tools import cache_directory
 from tests.testbed.vault_setup import provision_vault
@@ -51,14 +54,18 @@ def up(
     name = stack_name(name)
     paths = StatePaths.of(name)
     with stack_lock(paths):
-        binaries = ensure_binaries(progress)
-        running = [server for server in SERVERS if process_of(paths, server).running()]
+        with_node = _node_wanted(progress)
+        binaries = ensure_binaries(progress, EXTRA_TOOLS if with_node else ())
+        node = ensure_node(progress) if with_node else None
+        running = [server for server in (*SERVERS, *NODE_SERVERS) if process_of(paths, server).running()]
         # One stack at a time looks for free ports, or two would find the same.
         with cache_lock(progress, cache_directory(), "ports"):
             ports = settle_ports(paths.ports, running=bool(running))
         ensure_pki(paths)
-        stack = Stack(name, paths, ports, binaries, settle_credentials(paths.credentials))
+        stack = Stack(name, paths, ports, binaries, settle_credentials(paths.credentials), node)
         stack.save_binaries()
+        if node is not None:
+            node.save(paths)
         write_access(stack)
         with_operator = operator and with_chart and operator_present(progress)
         run_together(
@@ -66,18 +73,26 @@ def up(
             lambda: _bring_up_cluster(stack, progress, with_chart=with_chart, with_operator=with_operator),
             lambda: _bring_up_vault(stack, progress),
             lambda: _bring_up_keycloak(stack, progress),
+            lambda: _bring_up_containerd(stack, progress),
         )
         if with_operator:
             operator_process.ensure_federation(stack, progress)
             progress.say(f"Federation {operator_process.FEDERATION}: Ready")
-        what = "already up" if running and _all_were(running, operator=with_operator) else "up"
+        what = "already up" if running and _all_were(stack, running, operator=with_operator) else "up"
         progress.say(f"stack {name} is {what}; `source {env_path(stack)}` to use it")
     return stack
 
 
-def _all_were(running: list[str], *, operator: bool) -> bool:
-    wanted = {*SERVERS} if operator else {*SERVERS} - {"operator"}
+def _all_were(stack: Stack, running: list[str], *, operator: bool) -> bool:
+    wanted = {*stack.servers} if operator else {*stack.servers} - {"operator"}
     return wanted <= {*running}
+
+
+def _node_wanted(progress: Progress) -> bool:
+    wanted = node_wanted()
+    if not wanted and (problem := node_problem()) is not None:
+        progress.say(f"{problem} The operator runs as a process.")
+    return wanted
 
 
 def operator_present(progress: Progress) -> bool:
@@ -91,11 +106,17 @@ def operator_present(progress: Progress) -> bool:
 def _bring_up_cluster(stack: Stack, progress: Progress, *, with_chart: bool, with_operator: bool) -> None:
     for server in ("etcd", "kube-apiserver", "kube-controller-manager"):
         stack.start(server, progress)
+    if stack.node is not None:
+        _bring_up_node(stack, progress)
     cluster.provision_cluster(stack.api("kube"), stack.credentials.operator_client_secret)
     if not with_chart:
         return
+    if stack.node is not None:
+        # Before the chart: a pod whose image is not there yet waits long before it is tried again.
+        reference = stack.node.images.operator.reference
+        wait_until(progress, "the images were not imported", 300, lambda: reference in known_images(stack.paths))
     if (chart.CHART / "Chart.yaml").exists():
-        chart.install_chart(stack)
+        chart.install_chart(stack, **operator_pod.chart_values(stack, with_operator=with_operator))
         operator_process.mint_operator_tokens(stack)
         chart.wait_for_crds(stack, progress)
         progress.say("cluster: chart installed, CRDs served")
@@ -103,11 +124,28 @@ def _bring_up_cluster(stack: Stack, progress: Progress, *, with_chart: bool, wit
         chart.install_crds(stack)
         chart.wait_for_crds(stack, progress)
         progress.say("cluster: CRDs applied; there is no chart in this clone yet")
-    if with_operator:
+    if with_operator and stack.node is not None:
+        stack.stop("operator")
+        operator_pod.wait_for_operator(stack, progress)
+    elif with_operator:
         if stack.process("operator").running() and operator_process.source_changed(stack):
             progress.say("operator: its source has changed, so it starts anew")
             stack.stop("operator")
         stack.start("operator", progress)
+
+
+def _bring_up_containerd(stack: Stack, progress: Progress) -> None:
+    if stack.node is not None:
+        stack.start("containerd", progress)
+        import_images(stack.paths, stack.node, progress)
+
+
+def _bring_up_node(stack: Stack, progress: Progress) -> None:
+    prepare_cgroup(stack.paths)
+    wait_until(progress, "containerd did not begin to answer", 60, stack.server("containerd").healthy)
+    for server in ("service-relay", "kube-scheduler", "kubelet"):
+        stack.start(server, progress)
+    operator_pod.wait_for_node(stack, progress)
 
 
 def _bring_up_vault(stack: Stack, progress: Progress) -> None:
@@ -137,6 +175,10 @@ def down(name: str | None = None, *, keep_data: bool = False, progress: Progress
     paths = StatePaths.of(name)
     with stack_lock(paths):
         process_of(paths, "operator").stop()
+        for server in ("kubelet", "containerd", "kube-scheduler", "service-relay"):
+            process_of(paths, server).stop()
+        if paths.node.exists():
+            remove_node(paths)
         run_together(
             progress,
             # Each before what it depends on, or it would wait for it to come back.

@@ -1,14 +1,18 @@
-"""The cluster: etcd, kube-apiserver and kube-controller-manager, without a node."""
+"""The control plane: etcd, kube-apiserver, kube-controller-manager and, where there is a node, kube-scheduler."""
 
 import json
 from collections.abc import Mapping
 
+from tests.testbed.addresses import LOOPBACK, service_network
 from tests.testbed.build import Binaries
 from tests.testbed.credentials import Credentials
 from tests.testbed.paths import StatePaths, write_private
 from tests.testbed.ports import Ports
 from tests.testbed.rest import Rest
-from tests.testbed.server import LOOPBACK, Server, answers_ok, plain_environment, tls_context
+from tests.testbed.server import Server, answers_ok, plain_environment, tls_context
+
+NODE_NAME = "localhost"
+"""With it exec, logs and port-forward reach the kubelet without an entry in a hosts file."""
 
 SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 """`iss` of every ServiceAccount token of the stack."""
@@ -25,8 +29,16 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
     "clusterrole-aggregation-controller",
     "validatingadmissionpolicy-status-controller",
+    # What runs pods on a node.
+    "deployment-controller",
+    "replicaset-controller",
+    "job-controller",
+    "node-lifecycle-controller",
+    "pod-garbage-collector-controller",
+    "endpointslice-controller",
+    "ttl-after-finished-controller",
 )
-"""Controllers that fedid and its tests depend on; there is no node for the others."""
+"""Controllers that fedid and its tests depend on."""
 
 
 def kubeconfig(server_url: str, authority: str, user: Mapping[str, str]) -> str:
@@ -96,7 +108,9 @@ def kube_apiserver(paths: StatePaths, ports: Ports, binaries: Binaries, credenti
         write_private(
             paths.token_file,
             f'{credentials.kubernetes_admin_token},admin,admin,"system:masters"\n'
-            f"{credentials.controller_manager_token},system:kube-controller-manager,kcm\n",
+            f"{credentials.controller_manager_token},system:kube-controller-manager,kcm\n"
+            f"{credentials.scheduler_token},system:kube-scheduler,ks\n"
+            f'{credentials.kubelet_token},system:node:{NODE_NAME},node,"system:nodes"\n',
         )
 
     return Server(
@@ -108,9 +122,13 @@ def kube_apiserver(paths: StatePaths, ports: Ports, binaries: Binaries, credenti
             f"--secure-port={ports.apiserver}",
             f"--advertise-address={UNREACHABLE}",
             "--endpoint-reconciler-type=none",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--service-cluster-ip-range={service_network(paths)}",
             f"--etcd-servers=http://{LOOPBACK}:{ports.etcd}",
-            "--authorization-mode=RBAC",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            f"--kubelet-client-certificate={paths.kubelet_client_certificate}",
+            f"--kubelet-client-key={paths.kubelet_client_key}",
+            f"--kubelet-certificate-authority={paths.ca_certificate}",
             f"--token-auth-file={paths.token_file}",
             f"--tls-cert-file={paths.serving_certificate}",
             f"--tls-private-key-file={paths.serving_key}",
@@ -154,6 +172,37 @@ def kube_controller_manager(paths: StatePaths, ports: Ports, binaries: Binaries,
             "--use-service-account-credentials=true",
             f"--service-account-private-key-file={paths.service_account_key}",
             f"--root-ca-file={paths.ca_certificate}",
+        ),
+        environment=plain_environment(),
+        prepare=prepare,
+        healthy=answers_ok(rest, "/healthz"),
+        timeout_seconds=120,
+    )
+
+
+def kube_scheduler(paths: StatePaths, ports: Ports, binaries: Binaries, credentials: Credentials) -> Server:
+    """Return what gives pods their node."""
+    configuration = paths.root / "scheduler.kubeconfig"
+
+    def prepare() -> None:
+        url = f"https://{LOOPBACK}:{ports.apiserver}"
+        user = {"token": credentials.scheduler_token}
+        write_private(configuration, kubeconfig(url, str(paths.ca_certificate), user))
+
+    rest = Rest(f"https://{LOOPBACK}:{ports.scheduler}", tls=tls_context(paths), timeout_seconds=2)
+    return Server(
+        name="kube-scheduler",
+        ports={"scheduler": ports.scheduler},
+        command=(
+            str(binaries.programs["kube-scheduler"]),
+            f"--kubeconfig={configuration}",
+            f"--authentication-kubeconfig={configuration}",
+            f"--authorization-kubeconfig={configuration}",
+            f"--bind-address={LOOPBACK}",
+            f"--secure-port={ports.scheduler}",
+            f"--tls-cert-file={paths.serving_certificate}",
+            f"--tls-private-key-file={paths.serving_key}",
+            "--leader-elect=false",
         ),
         environment=plain_environment(),
         prepare=prepare,

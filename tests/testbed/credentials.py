@@ -26,6 +26,10 @@ class Credentials:
     """Bearer token of the cluster's administrator (group system:masters)."""
     controller_manager_token: str = field(default_factory=_secret, repr=False)
     """Bearer token of kube-controller-manager."""
+    scheduler_token: str = field(default_factory=_secret, repr=False)
+    """Bearer token of kube-scheduler."""
+    kubelet_token: str = field(default_factory=_secret, repr=False)
+    """Bearer token of the kubelet."""
     keycloak_admin_password: str = field(default_factory=_secret, repr=False)
     """Password of KEYCLOAK_ADMIN in the realm `master`."""
     operator_client_secret: str = field(default_factory=_secret, repr=False)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.testbed import cluster, vault_setup
+from tests.testbed.addresses import LOOPBACK
 from tests.testbed.control_plane import kubeconfig
 from tests.testbed.errors import StackError, TooLateError
 from tests.testbed.keycloak_realm import REALM, SUPERLINK
 from tests.testbed.paths import REPOSITORY, write_private
 from tests.testbed.progress import Progress, wait_until
 from tests.testbed.rest import Rest
-from tests.testbed.server import LOOPBACK, Server, answers_ok, plain_environment
+from tests.testbed.server import Server, answers_ok, plain_environment
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack

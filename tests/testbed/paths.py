@@ -103,6 +103,16 @@ class StatePaths:
         return self.pki / "serving.key"
 
     @property
+    def kubelet_client_certificate(self) -> Path:
+        """What the API server shows to the kubelet (PEM)."""
+        return self.pki / "kubelet-client.crt"
+
+    @property
+    def kubelet_client_key(self) -> Path:
+        """Key of that certificate (PEM)."""
+        return self.pki / "kubelet-client.key"
+
+    @property
     def service_account_key(self) -> Path:
         """Private key that signs the tokens of ServiceAccounts (PEM)."""
         return self.pki / "service-account.key"
@@ -141,6 +151,21 @@ class StatePaths:
     def operator_vault_token(self) -> Path:
         """The operator's token for Vault's jwt method."""
         return self.root / "operator-vault-token"
+
+    @property
+    def node(self) -> Path:
+        """Everything of the node; only there if the stack has one."""
+        return self.root / "node"
+
+    @property
+    def node_parts(self) -> Path:
+        """What the node is made of."""
+        return self.node / "parts.json"
+
+    @property
+    def node_images(self) -> Path:
+        """Which images the node has."""
+        return self.node / "images.json"
 
     @property
     def keycloak_home(self) -> Path:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.testbed.addresses import LOOPBACK, service_address
 from tests.testbed.paths import StatePaths, write_private
 
 VALIDITY = timedelta(days=3650)
@@ -21,8 +22,8 @@ SERVING_NAMES = (
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
 )
-SERVING_ADDRESSES = ("127.0.0.1", "10.0.0.1")
-"""Loopback, and the address of the Service `kubernetes`."""
+KUBELET_CLIENT = ("kube-apiserver-kubelet-client", "system:masters")
+"""User and group that the API server is at the kubelet."""
 
 
 def ensure_pki(paths: StatePaths) -> None:
@@ -31,7 +32,7 @@ def ensure_pki(paths: StatePaths) -> None:
     The public files are written last, each after its private one, so that a
     public file that is there always has its key.
     """
-    if not paths.serving_certificate.exists():
+    if not paths.kubelet_client_certificate.exists():
         _make_certificates(paths)
     if not paths.service_account_public_key.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -56,22 +57,30 @@ def _make_certificates(paths: StatePaths) -> None:
     )
     serving_key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in SERVING_NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(text)) for text in SERVING_ADDRESSES]
-    serving = (
-        _builder(_name("fedid testbed server"), authority_name, serving_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_identifier),
-            critical=False,
+    names += [x509.IPAddress(ipaddress.ip_address(text)) for text in (LOOPBACK, service_address(paths))]
+
+    def signed(subject: x509.Name, key: ec.EllipticCurvePrivateKey, usage: x509.ObjectIdentifier) -> x509.Certificate:
+        return (
+            _builder(subject, authority_name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_identifier),
+                critical=False,
+            )
+            .sign(authority_key, hashes.SHA256())
         )
-        .sign(authority_key, hashes.SHA256())
-    )
+
+    serving = signed(_name("fedid testbed server"), serving_key, ExtendedKeyUsageOID.SERVER_AUTH)
+    client_key = ec.generate_private_key(ec.SECP256R1())
+    client = signed(_name(*KUBELET_CLIENT), client_key, ExtendedKeyUsageOID.CLIENT_AUTH)
     write_private(paths.serving_key, _private_pem(serving_key))
+    write_private(paths.kubelet_client_key, _private_pem(client_key))
     _write_certificate(paths.ca_certificate, authority)
     _write_certificate(paths.serving_certificate, serving)
+    _write_certificate(paths.kubelet_client_certificate, client)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -88,8 +97,11 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
     )
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organisation: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organisation is not None:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
+    return x509.Name(attributes)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

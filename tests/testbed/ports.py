@@ -24,6 +24,9 @@ class Ports:
     etcd: int
     etcd_peer: int
     controller_manager: int
+    scheduler: int
+    kubelet: int
+    kubelet_healthz: int
     keycloak: int
     keycloak_mgmt: int
     """Keycloak's health and metrics."""

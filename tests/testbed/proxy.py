@@ -24,6 +24,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tests.testbed.addresses import LOOPBACK
 from tests.testbed.faults import (
     CutAfter,
     CutBefore,
@@ -39,7 +40,6 @@ from tests.testbed.faults import (
     any_request,
 )
 from tests.testbed.forwarding import ALL_AUTO_HEADERS, HOP_BY_HOP, MADE_ANEW, Tls, pass_back, without
-from tests.testbed.server import LOOPBACK
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack

@@ -12,9 +12,6 @@ from tests.testbed.process import ServerProcess
 from tests.testbed.progress import Progress, spoken, wait_until
 from tests.testbed.rest import Rest
 
-LOOPBACK = "127.0.0.1"
-"""The only address that anything of the stack listens on."""
-
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """Variables of the caller that a server sees; nothing else is inherited."""
 
@@ -103,4 +100,5 @@ def ensure_running(server: Server, process: ServerProcess, progress: Progress) -
         raise StackError(process.failure(what)) from None
     if started:
         took = progress.elapsed_seconds - began
-        progress.say(f"{server.name}: ready after {took:.1f} s on port {next(iter(server.ports.values()))}")
+        where = f" on port {next(iter(server.ports.values()))}" if server.ports else ""
+        progress.say(f"{server.name}: ready after {took:.1f} s{where}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.testbed import backends, cluster, control_plane, operator_process, vault_setup
+from tests.testbed.addresses import LOOPBACK
 from tests.testbed.build import Binaries
 from tests.testbed.control_plane import apiserver_rest
 from tests.testbed.credentials import (
@@ -25,15 +26,18 @@ from tests.testbed.credentials import (
 )
 from tests.testbed.errors import StackError
 from tests.testbed.keycloak_realm import KeycloakAdmin
+from tests.testbed.node import servers as node_servers
+from tests.testbed.node.node import SERVERS as NODE_SERVERS
+from tests.testbed.node.node import Node
 from tests.testbed.paths import StatePaths, stack_name, write_private
 from tests.testbed.ports import Ports, free_port, load_ports
 from tests.testbed.process import ServerProcess
 from tests.testbed.progress import Progress
 from tests.testbed.rest import Rest
-from tests.testbed.server import LOOPBACK, Server, ensure_running
+from tests.testbed.server import Server, ensure_running
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "vault", "keycloak", "operator")
-"""Every process of a stack, in an order in which they can start one by one."""
+"""Every process of a stack without a node, in an order in which they can start one by one."""
 
 
 def _quiet(_line: str) -> None:
@@ -49,6 +53,8 @@ class Stack:
     ports: Ports
     binaries: Binaries
     credentials: Credentials = field(repr=False)
+    node: Node | None = field(default=None, repr=False)
+    """None: no pod can run, and the operator is a process."""
     _rests: dict[str, Rest] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -70,7 +76,12 @@ class Stack:
         programs = {tool: Path(path) for tool, path in stored["programs"].items()}
         binaries = Binaries(programs, Path(stored["keycloak_home"]), Path(stored["java_home"]))
         credentials = settle_credentials(paths.credentials)
-        return cls(name, paths, load_ports(paths.ports), binaries, credentials)
+        return cls(name, paths, load_ports(paths.ports), binaries, credentials, Node.load(paths))
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Every process of this stack, in an order in which they can start; with a node the operator is a pod."""
+        return SERVERS if self.node is None else (*SERVERS[:-1], *NODE_SERVERS)
 
     def save_binaries(self) -> None:
         """Remember the binaries, so that `load` and later restarts take the same."""
@@ -153,10 +164,18 @@ class Stack:
                 return backends.vault(self.paths, self.ports, self.binaries)
             case "keycloak":
                 return backends.keycloak(self.paths, self.ports, self.binaries, self.credentials)
+            case "kube-scheduler":
+                return control_plane.kube_scheduler(self.paths, self.ports, self.binaries, self.credentials)
+            case "service-relay":
+                return node_servers.service_relay(self.paths, self.ports)
+            case "containerd" if self.node is not None:
+                return node_servers.containerd(self.paths, self.node.packages, self.node.images.pause.reference)
+            case "kubelet" if self.node is not None:
+                return node_servers.kubelet(self.paths, self.ports, self.binaries, self.credentials, self.node.packages)
             case "operator":
                 return operator_process.operator_server(self)
             case _:
-                msg = f"There is no server {name!r}, only {', '.join(SERVERS)}."
+                msg = f"There is no server {name!r}, only {', '.join(self.servers)}."
                 raise StackError(msg)
 
     def start(self, name: str, progress: Progress | None = None) -> None:

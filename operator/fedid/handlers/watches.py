@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import kopf
 
@@ -13,9 +12,6 @@ from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, KINDS, PLURALS, POD_IDENTITY
 from fedid.engine import Priority
 from fedid.reconcile.directory import key_of
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["kopf_registry", "kopf_settings"]
 
@@ -41,9 +37,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def kopf_registry(
-    operator: Operator, home: asyncio.AbstractEventLoop, open_session: Callable[[], aiohttp.ClientSession]
-) -> kopf.OperatorRegistry:
+def kopf_registry(operator: Operator, home: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
     """Return the handlers: each hands what it was told over to `home`, the loop in which the operator works."""
     registry = kopf.OperatorRegistry()
 
@@ -51,7 +45,7 @@ def kopf_registry(
     async def login(**_: Any) -> kopf.AiohttpSession:
         return kopf.AiohttpSession(
             server=operator.access.server,
-            aiohttp_session=open_session(),
+            aiohttp_session=operator.access.open_session(),
             default_namespace=operator.settings.namespace,
         )
 

@@ -23,8 +23,6 @@ import kopf
 from fedid.handlers.watches import kopf_registry, kopf_settings
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from fedid.app import Operator
 
 __all__ = ["watch"]
@@ -61,10 +59,11 @@ class _KopfThread:
         self._operator, self._home = operator, home
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._sessions: list[aiohttp.ClientSession] = []
 
     def run(self) -> None:
         """Run until told to stop; raises what made kopf give up."""
+        # It warns that it cannot take the process's signals, which is what it is here for.
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._loop.set_exception_handler(lambda _loop, _context: None)  # of tasks that are left behind, see above
         try:
             self._loop.run_until_complete(self._watch())
@@ -79,8 +78,10 @@ class _KopfThread:
     async def _watch(self) -> None:
         namespaces = self._operator.settings.watch_namespaces
         roots = await kopf.spawn_tasks(
-            registry=kopf_registry(self._operator, self._home, self._open_session),
+            registry=kopf_registry(self._operator, self._home),
             settings=kopf_settings(),
+            # Else it looks for the name of its user, and in an image there is none. (A NewType of str, not exported.)
+            identity="fedid",  # type: ignore[arg-type]
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
@@ -92,16 +93,10 @@ class _KopfThread:
             if not root.cancelled():
                 root.result()
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        session = self._operator.access.open_session()
-        self._sessions.append(session)
-        return session
-
     async def _wind_up(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=_WINDING_UP_SECONDS)
-        for session in self._sessions:
-            await session.close()
+        await self._operator.access.aclose_elsewhere()

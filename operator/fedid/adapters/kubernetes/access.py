@@ -74,6 +74,7 @@ class ClusterAccess:
         self._tls: ssl.SSLContext | bool = tls if tls is not None else True
         self._connections = connections
         self._connector = self._new_pool()
+        self._elsewhere: list[aiohttp.ClientSession] = []
 
     def open_session(self) -> aiohttp.ClientSession:
         """Return a new session for the running loop.
@@ -82,7 +83,7 @@ class ClusterAccess:
         (kopf's, which closes the session that it was given after a 401 and asks for another) it has a pool of its own.
         """
         elsewhere = asyncio.get_running_loop() is not self._home
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=self._new_pool() if elsewhere else self._connector,
             connector_owner=elsewhere,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -92,6 +93,14 @@ class ClusterAccess:
             proxy=self._proxy,
             middlewares=(self._middleware,),
         )
+        if elsewhere:
+            self._elsewhere = [*(one for one in self._elsewhere if not one.closed), session]
+        return session
+
+    async def aclose_elsewhere(self) -> None:
+        """Close the sessions that were opened in other loops than the first; called in theirs."""
+        for session in self._elsewhere:
+            await session.close()
 
     def _new_pool(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(limit=self._connections, ssl=self._tls)

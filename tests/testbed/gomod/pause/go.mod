@@ -1,0 +1,3 @@
+module fedid.io/testbed/pause
+
+go 1.21
