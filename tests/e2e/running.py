@@ -1,7 +1,7 @@
 """The operator under test, started, stopped, killed and started again: a pod on the stack's node, else a process.
 
-Either way it runs under the ServiceAccount of the chart and reaches the API server through a proxy, and all its output
-is kept.
+Either way it runs under the ServiceAccount of the chart, reaches the API server through a proxy, and keeps what
+it prints.
 """
 
 from __future__ import annotations
