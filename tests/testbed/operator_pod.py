@@ -79,3 +79,10 @@ def wait_for_operator(stack: "Stack", progress: Progress) -> None:
         msg = f"The operator's Deployment is not available: {said or 'it has no pods'}"
         raise StackError(msg) from None
     progress.say(f"operator: its pod is ready after {progress.elapsed_seconds - began:.1f} s")
+
+
+def restart_operator(stack: "Stack", progress: Progress) -> None:
+    """Delete the operator's pod and wait for the one that takes its place."""
+    for pod in stack.kube("GET", f"{PODS_PATH}?labelSelector=app.kubernetes.io%2Fname%3Dfedid")["items"]:
+        stack.kube("DELETE", f"{PODS_PATH}/{pod['metadata']['name']}")
+    wait_for_operator(stack, progress)
