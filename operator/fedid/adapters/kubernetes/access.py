@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import KUBE_CONFIG_DEFAULT_LOCATION
-from kubernetes.aio.config.incluster_config import InClusterConfigLoader
-from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from yarl import URL
 
 from fedid import __version__
-from fedid.adapters.kubernetes.credential import Authorisation, Credential, ExecPlugin, FixedCredential, TokenFile
-from fedid.domain.sensitive import Sensitive
+from fedid.adapters.kubernetes.credential import Authorisation, TokenFile
+from fedid.adapters.kubernetes.found import Found
 from fedid.errors import BackendDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fedid.adapters.kubernetes.credential import Credential
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where kubelet puts a pod's token, CA and namespace."""
@@ -30,15 +27,6 @@ CONNECTIONS: Final = 64
 """Open connections to the API server, and as many of kopf's at most; each costs about 0.3 MB with TLS."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 """Seconds, for requests that bring no limit of their own (kopf's do)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a kubeconfig or the pod says."""
-
-    configuration: Configuration
-    credential: Credential
-    namespace: str | None
 
 
 class ClusterAccess:
@@ -138,9 +126,11 @@ async def load_cluster_access(  # noqa: PLR0913 - one keyword for each thing tha
         if in_pod:
             found = _from_pod(service_account, environ)
         else:
-            paths = kubeconfig or environ.get("KUBECONFIG") or KUBE_CONFIG_DEFAULT_LOCATION
-            found = await _from_kubeconfig(paths, context)
-        tls = _tls(found.configuration)
+            # Only here: loading the library takes 0.7 s, a third of a start.
+            from fedid.adapters.kubernetes.kubeconfig import from_kubeconfig  # noqa: PLC0415
+
+            found = await from_kubeconfig(kubeconfig or environ.get("KUBECONFIG"), context)
+        tls = _tls(found)
     # The library raises whatever a malformed file leads to. Not chained: a ConfigException names the place in the file
     # by the text around it, tokens included.
     except Exception:  # noqa: BLE001
@@ -148,63 +138,38 @@ async def load_cluster_access(  # noqa: PLR0913 - one keyword for each thing tha
         message = f"no access to the cluster in {where}: check server, CA, context and user with kubectl"
         raise BackendDeniedError(message, backend="kubernetes") from None
     return ClusterAccess(
-        found.configuration.host,
+        found.server,
         namespace or found.namespace or "default",
         found.credential,
         tls=tls,
-        server_hostname=found.configuration.tls_server_name,
-        proxy=found.configuration.proxy,
+        server_hostname=found.server_hostname,
+        proxy=found.proxy,
         connections=connections,
     )
 
 
-def _from_pod(folder: Path, environ: Mapping[str, str]) -> _Found:
-    configuration = Configuration()
-    loader = InClusterConfigLoader(  # type: ignore[no-untyped-call]
-        str(folder / "token"), str(folder / "ca.crt"), try_refresh_token=False, environ=environ
-    )
-    loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
-    namespace = folder / "namespace"
-    return _Found(
-        configuration, TokenFile(folder / "token"), namespace.read_text().strip() if namespace.exists() else None
-    )
+def _from_pod(folder: Path, environ: Mapping[str, str]) -> Found:
+    """Return what kubelet tells every pod.
 
-
-async def _from_kubeconfig(paths: str, context: str | None) -> _Found:
-    merged = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call]
-    # `config_base_path=None` makes relative paths start at the file that holds them, as kubectl has it.
-    loader: Any = KubeConfigLoader(merged, active_context=context, config_base_path=None)  # type: ignore[no-untyped-call]
-    configuration = Configuration()
-    await loader.load_and_set(configuration)
-    chosen = loader.current_context["context"]
-    user = merged["users"].get_with_name(chosen["user"], safe=True) if chosen.get("user") else None
-    section = None if user is None else user["user"]
-    return _Found(configuration, _credential(section, configuration), chosen.get("namespace"))
-
-
-def _credential(user: Any, configuration: Configuration) -> Credential:
-    """Return what keeps the kubeconfig user's header fresh.
-
-    Args:
-        user: The user's section, None if the context names none.
-        configuration: What the library read of it, once.
+    Source: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
     """
-    if user is not None and "tokenFile" in user:
-        # Relative to the kubeconfig that holds it. A file wins over a token beside it, as with kubectl.
-        return TokenFile(Path(user.path or ".").parent / user["tokenFile"])
-    header = configuration.api_key.get("BearerToken")
-    if user is not None and "exec" in user and header is not None:
-        return ExecPlugin(user["exec"])
-    return FixedCredential(None if header is None else Sensitive(header.replace("\n", "")))
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
+    namespace = folder / "namespace"
+    return Found(
+        server=str(URL.build(scheme="https", host=host, port=int(port))),
+        credential=TokenFile(folder / "token"),
+        namespace=namespace.read_text().strip() if namespace.exists() else None,
+        ca_file=str(folder / "ca.crt"),
+    )
 
 
-def _tls(configuration: Configuration) -> ssl.SSLContext | None:
-    if not configuration.host.startswith("https:"):
+def _tls(found: Found) -> ssl.SSLContext | None:
+    if not found.server.startswith("https:"):
         return None
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if not configuration.verify_ssl:
+    context = ssl.create_default_context(cafile=found.ca_file)
+    if not found.verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    if found.certificate_file:
+        context.load_cert_chain(found.certificate_file, found.key_file)
     return context

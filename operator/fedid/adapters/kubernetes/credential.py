@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import hdrs
-from kubernetes.aio.config import ConfigException
-from kubernetes.aio.config.exec_provider import ExecProvider
 
 from fedid.domain.sensitive import Sensitive
-from fedid.engine import SingleFlight
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _log = logging.getLogger(__name__)
-
-EXPIRY_MARGIN: Final = timedelta(seconds=30)
-"""How long before the end of an exec plugin's token it is asked for another."""
 
 
 class Credential(Protocol):
@@ -74,39 +67,6 @@ class TokenFile:
     def _read(self) -> Sensitive:
         # A read from a tmpfs takes some 20 microseconds; a thread to wait for it in would take longer.
         return Sensitive(f"Bearer {self._path.read_text(encoding='ascii').strip()}")
-
-
-class ExecPlugin:
-    """A token from a command that the kubeconfig names, asked again shortly before it ends.
-
-    Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
-    """
-
-    def __init__(self, settings: Any) -> None:
-        """Keep how to run it."""
-        self._settings = settings
-        self._last: Sensitive | None = None
-        self._ends_at: datetime | None = None
-        self._flights: SingleFlight[str, None] = SingleFlight()
-
-    async def header(self) -> Sensitive | None:
-        """Return the last token, or after the command has run a new one."""
-        due = self._ends_at is not None and datetime.now(UTC) >= self._ends_at - EXPIRY_MARGIN
-        if self._last is None or due:
-            await self._flights.run("exec", self._run)
-        return self._last
-
-    async def _run(self) -> None:
-        try:
-            status = await ExecProvider(self._settings).run()  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError):
-            # Its words may hold what the command printed. Without a new token the API server answers 401 soon.
-            _log.warning("the exec plugin of the kubeconfig failed: run it by hand to see why")
-            return
-        if token := status.get("token"):
-            self._last = Sensitive(f"Bearer {token}")
-        ends = status.get("expirationTimestamp")
-        self._ends_at = None if ends is None else datetime.fromisoformat(ends)
 
 
 class Authorisation:
