@@ -178,10 +178,15 @@ async def build_operator(settings: Settings) -> Operator:
     cluster = KubernetesCluster(access, clock, on_call=count)
     queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock.monotonic)
 
-    def wake(key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True) -> None:
+    def wake(
+        key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True, at: float | None = None
+    ) -> None:
         if look:
             world.freshness.expire(key)
-        queue.add(key, priority)
+        if at is None:
+            queue.add(key, priority)
+        else:
+            queue.add_at(key, at, priority)
 
     def turned(backend: str, state: BreakerState) -> None:
         if state is BreakerState.CLOSED:

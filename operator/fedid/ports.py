@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from fedid.domain.label_selector import LabelSelector
+from fedid.domain.pods import Nudge, Pod
 from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, UserRecord
 from fedid.domain.resources import KeycloakAccess, VaultAccess
 from fedid.domain.sensitive import Sensitive
@@ -261,6 +263,24 @@ class Cluster(Protocol):
 
     async def delete_secret(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very Secret; success if it is gone or another uid now has the name."""
+
+    async def pods(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+        """Return the pods of a namespace that the selector picks and that have not finished, afresh (in chunks).
+
+        None of a namespace that is being deleted and where we have no rights any more.
+
+        Raises:
+            BackendDeniedError: RBAC: we may not list pods there.
+            BackendRejectedError: The API server does not understand the selector.
+        """
+
+    async def nudge_pod(self, pod: Pod, nudge: Nudge) -> bool:
+        """Set the nudge's annotation on that very pod (by uid), and nothing else; False if it is gone.
+
+        Raises:
+            BackendDeniedError: RBAC: we may not patch pods there.
+            BackendRejectedError: An admission policy or webhook refuses it.
+        """
 
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace (Federation access)."""

@@ -68,6 +68,15 @@ class ClusterWorld(Protocol):
     def secret_data(self, name: str) -> Mapping[str, str] | None:
         """Return a Secret's data in the clear."""
 
+    def put_pod(self, manifest: Body, *, phase: str = "") -> Body:
+        """Create a pod that no node runs, as far as a phase if one is given."""
+
+    def pod(self, name: str) -> Body | None:
+        """Return a pod in the namespace as it is."""
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod; one with finalizers stays for the moment."""
+
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels of the namespace."""
 
@@ -115,6 +124,18 @@ class FakeClusterWorld:
         """Return a Secret's data."""
         secret = self.fake.secrets.get((self.namespace, name))
         return None if secret is None else {key: value.reveal() for key, value in secret.data.items()}
+
+    def put_pod(self, manifest: Body, *, phase: str = "") -> Body:
+        """Create a pod."""
+        return self.fake.put_pod(manifest, phase=phase or "Pending")
+
+    def pod(self, name: str) -> Body | None:
+        """Return a pod."""
+        return self.body("Pod", name)
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod."""
+        self.fake.delete("Pod", self.namespace, name)
 
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels."""
@@ -192,6 +213,23 @@ class RealClusterWorld:
             return None
         return {key: base64.b64decode(value).decode() for key, value in found.get("data", {}).items()}
 
+    def put_pod(self, manifest: Body, *, phase: str = "") -> Body:
+        """Create a pod."""
+        created: Body = self.stack.kube("POST", f"/api/v1/namespaces/{self.namespace}/pods", manifest)
+        if phase:
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{created['metadata']['name']}/status"
+            created = self.stack.kube("PATCH", path, {"status": {"phase": phase}}, headers=MERGE_PATCH)
+        return created
+
+    def pod(self, name: str) -> Body | None:
+        """Return a pod."""
+        found: Body = self.stack.kube("GET", f"/api/v1/namespaces/{self.namespace}/pods/{name}", accept=(404,))
+        return found if found["kind"] == "Pod" else None
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod."""
+        self.stack.kube("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels."""
         patch = {"metadata": {"labels": dict(labels)}}
@@ -226,6 +264,10 @@ class RealClusterWorld:
                 if item["metadata"].get("finalizers"):
                     path = self.path(kind, item["metadata"]["name"])
                     self.stack.kube("PATCH", path, release, headers=MERGE_PATCH, accept=(404,))
+        for pod in self.stack.kube("GET", f"/api/v1/namespaces/{self.namespace}/pods")["items"]:
+            if pod["metadata"].get("finalizers"):
+                path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
+                self.stack.kube("PATCH", path, release, headers=MERGE_PATCH, accept=(404,))
         holding = f"/api/v1/namespaces/{self.namespace}/configmaps/holds"
         self.stack.kube("PATCH", holding, release, headers=MERGE_PATCH, accept=(404,))
         for path in (*self.made, f"/api/v1/namespaces/{self.namespace}"):

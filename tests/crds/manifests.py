@@ -87,6 +87,8 @@ def changed(manifest: Manifest, changes: Mapping[str, Any]) -> Manifest:
 
 def collection(manifest: Manifest, namespace: str) -> str:
     """Return the path that an object of this kind is posted to."""
+    if manifest["kind"] == "Deployment":
+        return f"/apis/apps/v1/namespaces/{namespace}/deployments"
     plural = PLURALS[manifest["kind"]]
     if manifest["kind"] == "Federation":
         return f"{API}/{plural}"

@@ -3,6 +3,7 @@
 from tests.crds.manifests import GONE, Row
 
 FILES = "spec.platform.generic.files"
+SELECTOR = "spec.pods.selector"
 
 POD_ROWS: list[Row] = [
     (
@@ -152,5 +153,60 @@ POD_ROWS: list[Row] = [
         {"spec.secretName": "trainer_credential"},
         "spec.secretName",
         "such as trainer-credential",
+    ),
+    ("pods are nudged without a selector", {"spec.pods": {}}, "spec.pods.selector", "Required value"),
+    (
+        "a selector picks every pod",
+        {SELECTOR: {}},
+        SELECTOR,
+        "say which pods mount the Secret",
+    ),
+    (
+        "a selector has lists without anything in them",
+        {SELECTOR: {"matchLabels": {}, "matchExpressions": []}},
+        SELECTOR,
+        "matchLabels: {app.kubernetes.io/name: trainer}",
+    ),
+    (
+        "a selector is written like that of a Service",
+        {SELECTOR: {"app": "trainer"}},
+        SELECTOR,
+        "for example matchLabels: {",
+    ),
+    (
+        "a label key of pods has a blank",
+        {f"{SELECTOR}.matchLabels": {"my app": "trainer"}},
+        f"{SELECTOR}.matchLabels",
+        "such as app.kubernetes.io/name",
+    ),
+    (
+        "a label value of pods has a slash",
+        {f"{SELECTOR}.matchLabels": {"app": "site-a/trainer"}},
+        f"{SELECTOR}.matchLabels[app]",
+        "write a label value",
+    ),
+    (
+        "pods are asked for by too many labels",
+        {f"{SELECTOR}.matchLabels": {f"label-{i}": "x" for i in range(17)}},
+        f"{SELECTOR}.matchLabels",
+        "must have at most 16 items",
+    ),
+    (
+        "an operator on pods is unknown",
+        {f"{SELECTOR}.matchExpressions": [{"key": "app", "operator": "Equals", "values": ["trainer"]}]},
+        f"{SELECTOR}.matchExpressions[0].operator",
+        'supported values: "In", "NotIn", "Exists", "DoesNotExist"',
+    ),
+    (
+        "In on pods has no values",
+        {f"{SELECTOR}.matchExpressions": [{"key": "app", "operator": "In"}]},
+        f"{SELECTOR}.matchExpressions[0]",
+        "In and NotIn need values",
+    ),
+    (
+        "Exists on pods has values",
+        {f"{SELECTOR}.matchExpressions": [{"key": "app", "operator": "Exists", "values": ["trainer"]}]},
+        f"{SELECTOR}.matchExpressions[0]",
+        "Exists and DoesNotExist take none",
     ),
 ]

@@ -178,6 +178,16 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         FILES: {"TOKEN": "", ".netrc": "", "a..b": "", "_": "", "-": "", "k" * 253: ""}
     }),
     ("a Secret name of its own", POD, {"spec.secretName": "trainer.credential"}),
+    ("pods by labels and by every operator", POD, {
+        "spec.pods.selector.matchLabels": {"app.kubernetes.io/name": "trainer", "empty": ""},
+        "spec.pods.selector.matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]},
+            {"key": "tier", "operator": "NotIn", "values": ["c"]},
+            {"key": "site", "operator": "Exists"},
+            {"key": "draining", "operator": "DoesNotExist"},
+        ],
+    }),
+    ("pods by one condition", POD, {"spec.pods.selector.matchExpressions": [{"key": "app", "operator": "Exists"}]}),
     ("as many files of as many characters as a pod can have", POD, {
         FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}
     }),

@@ -74,7 +74,9 @@ def test_every_list_says_how_it_is_compared(kind: str) -> None:
     assert [path for path, schema in lists.items() if "x-kubernetes-list-type" not in schema] == []
     of_names = {path for path, schema in lists.items() if schema["items"]["type"] == "string"}
     assert {path for path in of_names if lists[path]["x-kubernetes-list-type"] != "set"} <= {
-        ".spec.grants[].namespaces.selector.matchExpressions[].values"  # as in metav1.LabelSelector
+        # as in metav1.LabelSelector
+        ".spec.grants[].namespaces.selector.matchExpressions[].values",
+        ".spec.pods.selector.matchExpressions[].values",
     }
 
 

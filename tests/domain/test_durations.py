@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedid.domain.durations import duration, duration_text
+from fedid.domain.durations import duration, duration_text, spread
 from fedid.errors import InvalidSpecError
 
 
@@ -101,3 +102,19 @@ def test_text_of_whole_seconds_reads_back(seconds: int) -> None:
 def test_text_leaves_out_what_is_nothing(value: timedelta, text: str) -> None:
     """A duration is written the short way that an author would write it."""
     assert duration_text(value) == text
+
+
+def test_a_period_is_spread_by_up_to_a_tenth_and_never_longer() -> None:
+    """A thousand objects that were looked at together come back over a tenth of the period, none of them late."""
+    period = timedelta(minutes=10)
+    spreads = [spread(period, f"uid-{number}") for number in range(1000)]
+    assert all(timedelta(minutes=9) <= one <= period for one in spreads)
+    in_each_second = Counter(int(one.total_seconds()) for one in spreads)
+    assert len(in_each_second) == 60
+    assert max(in_each_second.values()) < 60
+
+
+def test_an_object_has_always_the_same_period() -> None:
+    """It follows from the uid alone, in every process."""
+    assert spread(timedelta(minutes=10), "a") == spread(timedelta(minutes=10), "a")
+    assert round(spread(timedelta(minutes=10), "a").total_seconds(), 3) == 545.457

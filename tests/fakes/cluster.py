@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedid.domain.conditions import rfc3339
+from fedid.domain.label_selector import LabelSelector
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pods import NUDGE_ANNOTATION, Nudge, Pod, pod_of
 from fedid.domain.resources import GROUP_VERSION
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
@@ -85,6 +87,8 @@ class FakeCluster:
         """Every call of the port, in order."""
         self.writes: list[ClusterCall] = []
         """The writes of the operator: finalizers, statuses, Secrets; not Events, as in the budgets."""
+        self.nudges: list[tuple[str, str]] = []
+        """Pod and annotation of every nudge, in order; not counted as writes."""
         self.failures = Failures()
         self.on_change: Callable[[Body, bool], None] | None = None
         """Told each changed body and whether it is deleted, as a watch would."""
@@ -159,8 +163,7 @@ class FakeCluster:
         """Create a Secret; None if the name is taken."""
         target = f"Secret/{secret.namespace}/{secret.name}"
         await self._begin("create_secret", target)
-        namespace = self.bodies.get(ObjectKey("Namespace", "", secret.namespace))
-        if namespace is None or "deletionTimestamp" in namespace["metadata"]:
+        if self._is_ending(secret.namespace):
             message = f"namespace {secret.namespace} is being deleted"
             raise BackendDeniedError(message, backend="kubernetes", reason="NamespaceTerminating")
         if (secret.namespace, secret.name) in self.secrets:
@@ -198,6 +201,28 @@ class FakeCluster:
             del self.secrets[namespace, name]
             self._write("delete_secret", target)
         self.failures.strike("delete_secret", target, "after")
+
+    async def pods(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+        """Return the unfinished pods that the selector picks."""
+        await self._begin("pods", namespace)
+        if self._is_ending(namespace):
+            return ()
+        bodies = [body for key, body in sorted(self.bodies.items()) if (key.kind, key.namespace) == ("Pod", namespace)]
+        picked = [pod_of(body) for body in bodies if selector.matches(body["metadata"].get("labels") or {})]
+        return tuple(pod for pod in picked if not pod.finished)
+
+    async def nudge_pod(self, pod: Pod, nudge: Nudge) -> bool:
+        """Annotate that very pod."""
+        target = f"Pod/{pod.namespace}/{pod.name}"
+        await self._begin("nudge_pod", target)
+        body = self.bodies.get(ObjectKey("Pod", pod.namespace, pod.name))
+        if body is None or body["metadata"]["uid"] != pod.uid:
+            return False
+        body["metadata"].setdefault("annotations", {})[NUDGE_ANNOTATION] = str(nudge)
+        self._touch(body)
+        self.nudges.append((pod.name, str(nudge)))
+        self.failures.strike("nudge_pod", target, "after")
+        return True
 
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace."""
@@ -280,6 +305,14 @@ class FakeCluster:
             if secret.owner_uid is not None and secret.owner_uid not in alive:
                 del self.secrets[key]
 
+    def put_pod(self, manifest: Mapping[str, Any], *, phase: str = "Running") -> Body:
+        """Create a pod, or put another in its place."""
+        metadata = {**self._new_metadata(manifest["metadata"]["name"]), **manifest["metadata"]}
+        body = {**copy.deepcopy(dict(manifest)), "metadata": metadata, "status": {"phase": phase}}
+        self.bodies[key_of(body)] = body
+        self._touch(body)
+        return copy.deepcopy(body)
+
     def put_secret_by_hand(self, secret: MountedSecret) -> MountedSecret:
         """Store a Secret as it is, with a new resourceVersion (and uid, if it has none)."""
         self._version += 1
@@ -302,6 +335,10 @@ class FakeCluster:
             self.bodies.pop(key_of(body), None)
         if self.on_change is not None:
             self.on_change(copy.deepcopy(body), gone)
+
+    def _is_ending(self, name: str) -> bool:
+        namespace = self.bodies.get(ObjectKey("Namespace", "", name))
+        return namespace is None or "deletionTimestamp" in namespace["metadata"]
 
     async def _begin(self, operation: str, target: str) -> None:
         # A turn of the loop, so that calls at the same time interleave as they would with a server.

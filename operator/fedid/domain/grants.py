@@ -15,14 +15,12 @@ from fedid.domain.durations import duration, duration_text
 from fedid.domain.fields import (
     Body,
     items,
-    section,
     section_or_empty,
-    text,
-    text_by_name,
     text_or_none,
     texts,
     texts_by_name,
 )
+from fedid.domain.label_selector import LabelSelector, parse_selector
 
 __all__ = ["Ask", "AskKind", "Grant", "Verdict", "judge", "parse_grants"]
 
@@ -62,30 +60,6 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSelector:
-    """A Kubernetes label selector (`metav1.LabelSelector`)."""
-
-    match_labels: Mapping[str, str]
-    match_expressions: tuple[tuple[str, str, tuple[str, ...]], ...]
-    """(key, operator, values)."""
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether all requirements hold; an empty selector matches everything."""
-        return all(labels.get(k) == v for k, v in self.match_labels.items()) and all(
-            _requirement_holds(labels, *expression) for expression in self.match_expressions
-        )
-
-    def __str__(self) -> str:
-        """Return it as `kubectl get -l` takes it."""
-        parts = [f"{k}={v}" for k, v in sorted(self.match_labels.items())]
-        parts += [
-            {"Exists": key, "DoesNotExist": f"!{key}"}.get(operator, f"{key} {operator.lower()} ({','.join(values)})")
-            for key, operator, values in self.match_expressions
-        ]
-        return ",".join(parts) or "every namespace"
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """One rule of a Federation."""
 
@@ -118,7 +92,10 @@ class Grant:
         what += [f"clientRoles: {client}/({', '.join(roles)})" for client, roles in self.client_roles.items()]
         if self.max_token_lifetime is not None:
             what.append(f"maxTokenLifetime: {duration_text(self.max_token_lifetime)}")
-        whom = [*sorted(self.names), *([f"[{self.selector}]"] if self.selector is not None else [])]
+        whom = [
+            *sorted(self.names),
+            *([f"[{str(self.selector) or 'every namespace'}]"] if self.selector is not None else []),
+        ]
         return f"grants[{self.index}] for {', '.join(whom)} ({'; '.join(what) or 'nothing but to exist'})"
 
 
@@ -199,36 +176,11 @@ def _parse_grant(path: str, raw: Body, index: int) -> Grant:
     return Grant(
         index=index,
         names=frozenset(texts(namespaces, f"{path}.namespaces.names")),
-        selector=_parse_selector(section(namespaces, f"{path}.namespaces.selector"), path) if chosen else None,
+        selector=parse_selector(namespaces, f"{path}.namespaces.selector") if chosen else None,
         patterns={kind: texts(raw, f"{path}.{kind}") for kind in _LISTED},
         client_roles=texts_by_name(raw, f"{path}.clientRoles"),
         max_token_lifetime=duration(lifetime, f"{path}.maxTokenLifetime") if lifetime is not None else None,
     )
-
-
-def _parse_selector(raw: Body, rule: str) -> LabelSelector:
-    path = f"{rule}.namespaces.selector"
-    return LabelSelector(
-        match_labels=text_by_name(raw, f"{path}.matchLabels"),
-        match_expressions=tuple(
-            (text(one, f"{where}.key"), text(one, f"{where}.operator"), texts(one, f"{where}.values"))
-            for where, one in items(raw, f"{path}.matchExpressions")
-        ),
-    )
-
-
-def _requirement_holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str, ...]) -> bool:
-    match operator:
-        case "In":
-            return key in labels and labels[key] in values
-        case "NotIn":
-            return key not in labels or labels[key] not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-        case _:
-            return False  # an operator that we do not know matches nothing: never grant by accident
 
 
 def _matches(pattern: str, value: str) -> bool:

@@ -24,6 +24,7 @@ from fedid.domain.fields import (
     texts,
     texts_by_name,
 )
+from fedid.domain.label_selector import OPERATORS, LabelSelector, parse_selector
 from fedid.domain.naming import ObjectKey, default_client_id
 from fedid.errors import InvalidSpecError
 
@@ -165,6 +166,8 @@ class PodIdentity:
     secret_name: str
     files: Mapping[str, str]
     """Secret key to template."""
+    pods: LabelSelector | None = None
+    """Which pods of the namespace are told of a change; None: nobody."""
 
 
 def meta_of(body: Body) -> Meta:
@@ -261,7 +264,24 @@ def parse_pod_identity(body: Body) -> PodIdentity:
         bot_name=text(section(spec, "spec.botClientRef"), "spec.botClientRef.name"),
         secret_name=text_or_none(spec, "spec.secretName") or meta.key.name,
         files=text_by_name(generic, "spec.platform.generic.files"),
+        pods=_pod_selector(spec),
     )
+
+
+def _pod_selector(spec: Body) -> LabelSelector | None:
+    if spec.get("pods") is None:
+        return None
+    path = "spec.pods.selector"
+    selector = parse_selector(section(spec, "spec.pods"), path)
+    if not (selector.match_labels or selector.match_expressions):
+        message = f"{path} is empty and would select every pod of the namespace; write matchLabels: {{app: <name>}}"
+        raise InvalidSpecError(message)
+    for number, (_, operator, _) in enumerate(selector.match_expressions):
+        if operator not in OPERATORS:
+            known = ", ".join(OPERATORS)
+            message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
+            raise InvalidSpecError(message)
+    return selector
 
 
 def _keycloak_access(keycloak: Body) -> KeycloakAccess:

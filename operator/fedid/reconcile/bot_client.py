@@ -9,7 +9,7 @@ from typing import Any
 from fedid.domain.bot import DesiredBot, asks_of_bot, desired_bot, renewal_due_at
 from fedid.domain.bot_plan import ObservedBot, plan_bot
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
-from fedid.domain.durations import duration_text
+from fedid.domain.durations import duration_text, spread
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.realm import Role
 from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
@@ -155,7 +155,8 @@ class BotReconciler:
         return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now())
 
     def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
-        until = self._world.clock.monotonic() + backends.federation.resync_period.total_seconds()
+        again_after = spread(backends.federation.resync_period, spec.meta.uid)
+        until = self._world.clock.monotonic() + again_after.total_seconds()
         self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
         return facts
 

@@ -20,6 +20,7 @@ from fedid.errors import (
 from fedid.reconcile.bot_client import BotReconciler
 from fedid.reconcile.federation import FederationReconciler
 from fedid.reconcile.federation_user import UserReconciler
+from fedid.reconcile.nudges import NUDGE, Nudges, pod_identity_of
 from fedid.reconcile.pod_identity import PodIdentityReconciler
 from fedid.reconcile.world import World
 
@@ -43,11 +44,13 @@ class Dispatch:
     def __init__(self, world: World) -> None:
         """Work in this world."""
         self._world = world
+        self._nudges = nudges = Nudges(world)
         self._by_kind: Mapping[str, _Reconciler] = {
             FEDERATION: FederationReconciler(world),
             BOT_CLIENT: BotReconciler(world),
             FEDERATION_USER: UserReconciler(world),
-            POD_IDENTITY: PodIdentityReconciler(world),
+            POD_IDENTITY: PodIdentityReconciler(world, nudges),
+            NUDGE: nudges,
         }
 
     async def __call__(self, key: ObjectKey, _priority: Priority) -> Outcome:
@@ -56,14 +59,16 @@ class Dispatch:
         Raises:
             Error: The pass failed; `retry_for` says when to try again.
         """
-        body = self._world.directory.get(key)
+        about = pod_identity_of(key)
+        body = self._world.directory.get(about)
         if body is None:
-            self._world.freshness.expire(key)
+            self._world.freshness.expire(about)
+            self._nudges.forget(about)
             return Outcome()
         try:
             return await self._by_kind[key.kind].reconcile(body)
         except StaleObjectError:
-            await self._refresh(key)
+            await self._refresh(about)
             raise
 
     async def _refresh(self, key: ObjectKey) -> None:

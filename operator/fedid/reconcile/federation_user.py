@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
+from fedid.domain.durations import spread
 from fedid.domain.grants import Verdict
 from fedid.domain.realm import UserRecord
 from fedid.domain.resources import Body, FederationUser, Meta, meta_of, parse_federation_user
@@ -96,8 +97,8 @@ class UserReconciler:
         body = await with_finalizer(world, body)
         user_id = await self._converge(body, spec, verdict, backends)
         await self._settle(body, spec, verdict, backends, user_id)
-        until = world.clock.monotonic() + backends.federation.resync_period.total_seconds()
-        return Outcome(until)
+        again_after = spread(backends.federation.resync_period, spec.meta.uid)
+        return Outcome(world.clock.monotonic() + again_after.total_seconds())
 
     async def _converge(self, body: Body, spec: FederationUser, verdict: Verdict, backends: Backends) -> str:
         """Bring the user to what is desired and return its id."""

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
+from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, Body, Meta, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
-from fedid.domain.sensitive import Sensitive
-from fedid.domain.stored import MountedSecret
+from fedid.domain.resources import BOT_CLIENT, Body, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
 from fedid.domain.templates import parse_template
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendUnavailableError, Error, NotReadyError, OwnershipConflictError, StaleObjectError
+from fedid.errors import BackendUnavailableError, Error, NotReadyError, StaleObjectError
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.nudges import Nudges
+from fedid.reconcile.pod_secret import Credential, PodSecrets
 from fedid.reconcile.status import ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["PodIdentityReconciler"]
 
-_PART_OF = "fedid.io/part-of"
-_HASH, _ISSUED, _EXPIRES = "fedid.io/credential-hash", "fedid.io/issued-at", "fedid.io/expires-at"
-
-
-@dataclass(frozen=True, slots=True)
-class _Credential:
-    """What the Secret is to hold."""
-
-    files: Mapping[str, Sensitive]
-    bot_uid: str
-    expires_at: datetime | None
-    """When the first of the mounted tokens ends."""
-    issued_at: datetime | None
-
-    @property
-    def digest(self) -> str:
-        return _digest(self.files)
-
 
 class PodIdentityReconciler:
     """Reconciles PodIdentities."""
 
-    def __init__(self, world: World) -> None:
-        """Work in this world."""
+    def __init__(self, world: World, nudges: Nudges) -> None:
+        """Work in this world; pods are told by `nudges`."""
         self._world = world
+        self._nudges = nudges
+        self._secrets = PodSecrets(world)
 
     async def reconcile(self, body: Body) -> Outcome:
         """Run one pass.
@@ -91,15 +73,16 @@ class PodIdentityReconciler:
         if backends is None:
             return Outcome()
         credential = await self._credential(spec, bot, bot_key, backends)
-        secret = await self._deliver(body, spec, credential)
-        await self._drop_former(body, spec)
-        await self._settle(body, spec, bot_key, credential, secret)
-        again_after, now = backends.federation.resync_period, self._world.clock.now()
+        written = await self._secrets.deliver(body, spec, credential)
+        await self._secrets.drop_former(body, spec)
+        pods = await self._nudges.first(body, spec, [written])
+        await self._settle(body, spec, bot_key, credential, pods)
+        again_after, now = spread(backends.federation.resync_period, spec.meta.uid), self._world.clock.now()
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
 
-    async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> _Credential:
+    async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> Credential:
         """Read what is published of the bot and render it.
 
         Raises:
@@ -130,58 +113,12 @@ class PodIdentityReconciler:
                 for name, claims in zip(declared, mounted, strict=True)
             },
         )
-        return _Credential(
+        return Credential(
             files=generic.render(identity, spec.files),
             bot_uid=uid,
             expires_at=min((c.expires_at for c in mounted), default=None),
             issued_at=max((c.issued_at for c in mounted), default=None),
         )
-
-    async def _deliver(self, body: Body, spec: PodIdentity, credential: _Credential) -> MountedSecret:
-        """Make the Secret hold the credential; written only if it differs."""
-        cluster, meta = self._world.cluster, spec.meta
-        wanted = _wanted_secret(spec, credential)
-        found = await self._own_secret(meta, spec.secret_name)
-        if found is not None and _same(wanted, found):
-            return found
-        fixed = found is not None and (found.immutable or found.type != wanted.type)
-        if found is not None and fixed:
-            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
-        if found is None or fixed:
-            written = await cluster.create_secret(wanted)
-            if written is None:
-                message = f"Secret {spec.secret_name} appeared while it was being created; looking again"
-                raise BackendUnavailableError(message, backend="kubernetes")
-        else:
-            written = await cluster.replace_secret(
-                replace(
-                    wanted,
-                    uid=found.uid,
-                    resource_version=found.resource_version,
-                    labels={**found.labels, **wanted.labels},
-                    annotations={**found.annotations, **wanted.annotations},
-                )
-            )
-        self._wrote(written)
-        if what := _changed_by_hand(body, wanted, found):
-            await self._tell_repair(body, what)
-        return written
-
-    async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
-        """Return our Secret, None if the name is free.
-
-        Raises:
-            OwnershipConflictError: Somebody else's Secret has the name.
-        """
-        found = await self._world.cluster.read_secret(meta.key.namespace, name)
-        if found is not None and found.owner_uid != meta.uid:
-            whose = f"belongs to {found.owner_name}" if found.owner_name else "was not made by fedid"
-            message = (
-                f"Secret {name} in namespace {meta.key.namespace} exists and {whose}; it is left untouched. "
-                "Choose another spec.secretName, or have its owner delete it"
-            )
-            raise OwnershipConflictError(message, backend="kubernetes")
-        return found
 
     async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> Body:
         """Set every key of the Secret empty and return the object as it is now.
@@ -190,49 +127,25 @@ class PodIdentityReconciler:
         """
         status = body.get("status") or {}
         mounted_uid = (status.get("bot") or {}).get("uid")
-        for name in sorted({status.get("secretName") or spec.secret_name, spec.secret_name}):
-            await self._empty(spec.meta, name)
-        if status.get("delivered"):
+        names = sorted({status.get("secretName") or spec.secret_name, spec.secret_name})
+        emptied = [written for name in names if (written := await self._secrets.empty(spec.meta, name)) is not None]
+        pods = await self._nudges.first(body, spec, emptied) if emptied else {}
+        if status.get("delivered") or pods.get("pods", status.get("pods")) != status.get("pods"):
             bot = {"name": spec.bot_name, "uid": mounted_uid} if mounted_uid else None
             told = [
                 Condition(kind, False, reason_of(why), why.message)
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
             ]
-            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None}
+            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None, **pods}
             body = await write_status(self._world, body, told, fields) or body
+        if status.get("delivered"):
             self._world.wake(bot_key, Priority.DELETION, look=False)
         return body
 
-    async def _empty(self, meta: Meta, name: str) -> None:
-        cluster = self._world.cluster
-        found = await cluster.read_secret(meta.key.namespace, name)
-        if found is None or found.owner_uid != meta.uid or not any(found.data.values()):
-            return
-        emptied = replace(found, data=dict.fromkeys(found.data, Sensitive("")), annotations=_without_marks(found))
-        if found.immutable:
-            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
-            written = await cluster.create_secret(
-                replace(emptied, uid=None, resource_version=None, immutable=False, owner_name=meta.key.name)
-            )
-        else:
-            written = await cluster.replace_secret(emptied)
-        if written is not None:
-            self._wrote(written)
-        self._world.audit("EmptySecret", key=str(meta.key), secret=name)
-
-    async def _drop_former(self, body: Body, spec: PodIdentity) -> None:
-        """Delete the Secret of a former `secretName`; only once the new one is there."""
-        former = (body.get("status") or {}).get("secretName")
-        if former is None or former == spec.secret_name:
-            return
-        found = await self._world.cluster.read_secret(spec.meta.key.namespace, former)
-        if found is not None and found.owner_uid == spec.meta.uid:
-            await self._world.cluster.delete_secret(found.namespace, found.name, found.uid or "")
-
     async def _settle(
-        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: _Credential, secret: MountedSecret
+        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: Credential, pods: Mapping[str, Any]
     ) -> None:
-        message = f"Secret {secret.name} holds what is published of {bot_key}"
+        message = f"Secret {spec.secret_name} holds what is published of {bot_key}"
         ready = Condition(ConditionType.READY, True, Reason.READY, message)
         if credential.expires_at is not None and credential.expires_at <= self._world.clock.now():
             expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
@@ -245,6 +158,7 @@ class PodIdentityReconciler:
             "bot": {"name": spec.bot_name, "uid": credential.bot_uid},
             "delivered": True,
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
+            **pods,
         }
         await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
 
@@ -259,13 +173,6 @@ class PodIdentityReconciler:
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
         await write_status(self._world, body, told, {})
-
-    async def _tell_repair(self, body: Body, what: str) -> None:
-        message = f"Changed by hand and put back: {what}"
-        await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
-
-    def _wrote(self, secret: MountedSecret) -> None:
-        self._world.directory.wrote_secret(secret.namespace, secret.name, secret.resource_version)
 
 
 def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:
@@ -282,61 +189,3 @@ def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:
     if granted is not None and granted["status"] == "False" and not status.get("clientUuid"):
         return NotReadyError(f"{bot_key} is not granted: {granted['message']}", reason=Reason.NOT_GRANTED)
     return None
-
-
-def _wanted_secret(spec: PodIdentity, credential: _Credential) -> MountedSecret:
-    annotations = {_HASH: credential.digest}
-    if credential.issued_at is not None and credential.expires_at is not None:
-        annotations |= {_ISSUED: rfc3339(credential.issued_at), _EXPIRES: rfc3339(credential.expires_at)}
-    return MountedSecret(
-        namespace=spec.meta.key.namespace,
-        name=spec.secret_name,
-        type="Opaque",
-        data=credential.files,
-        labels={_PART_OF: spec.meta.key.name},
-        annotations=annotations,
-        owner_uid=spec.meta.uid,
-        owner_name=spec.meta.key.name,
-    )
-
-
-def _same(wanted: MountedSecret, found: MountedSecret) -> bool:
-    return (
-        dict(wanted.data) == dict(found.data)
-        and wanted.type == found.type
-        and wanted.labels.items() <= found.labels.items()
-        and wanted.annotations.items() <= found.annotations.items()
-        and not found.immutable
-    )
-
-
-def _changed_by_hand(body: Body, wanted: MountedSecret, found: MountedSecret | None) -> str | None:
-    """Return what somebody else did to the Secret, None if it only is what we wrote before."""
-    if not (body.get("status") or {}).get("delivered"):
-        return None
-    name = f"Secret {wanted.name}"
-    if found is None:
-        # Under a new name there was nothing yet.
-        return f"{name} (deleted)" if body["status"].get("secretName") == wanted.name else None
-    if found.immutable:
-        return f"{name} (made immutable)"
-    if _digest(found.data) != found.annotations.get(_HASH):
-        return f"{name} ({_changed_keys(wanted, found)})"
-    if found.annotations[_HASH] == wanted.annotations[_HASH]:
-        return f"{name} (labels or annotations)"
-    return None
-
-
-def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
-    keys = {*wanted.data, *found.data}
-    changed = sorted(key for key in keys if wanted.data.get(key) != found.data.get(key))
-    return ", ".join(changed) or f"annotation {_HASH}"
-
-
-def _digest(files: Mapping[str, Sensitive]) -> str:
-    text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _without_marks(secret: MountedSecret) -> dict[str, str]:
-    return {k: v for k, v in secret.annotations.items() if k not in {_HASH, _ISSUED, _EXPIRES}}

@@ -23,10 +23,19 @@ _ONE_DELETION = timedelta(minutes=1)
 
 
 class Wake(Protocol):
-    """Asks for a pass over a key now."""
+    """Asks for a pass over a key, now or at an instant."""
 
-    def __call__(self, key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True) -> None:
-        """Enqueue the key; with `look` the pass observes everything, not only what is due."""
+    def __call__(
+        self, key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True, at: float | None = None
+    ) -> None:
+        """Enqueue the key.
+
+        Args:
+            key: Whose pass.
+            priority: How urgent.
+            look: The pass observes everything, not only what is due.
+            at: Monotonic seconds; None: now.
+        """
 
 
 @dataclass(slots=True)

@@ -57,3 +57,8 @@ def address_of(body: Mapping[str, Any], subresource: str | None = None) -> Addre
 def secret_address(namespace: str, name: str | None = None) -> Address:
     """Return the address of a Secret, or without a name where to create one."""
     return Address(CORE, "secrets", namespace, name)
+
+
+def pod_address(namespace: str, name: str | None = None) -> Address:
+    """Return the address of a pod, or without a name that of all pods of the namespace."""
+    return Address(CORE, "pods", namespace, name)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import platform
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from fedid.adapters.kubernetes.addresses import address_of, resource_address, secret_address
+from fedid.adapters.kubernetes.addresses import Address, address_of, pod_address, resource_address, secret_address
 from fedid.adapters.kubernetes.api import Api, ClusterTransport, Reply
 from fedid.adapters.kubernetes.events import event_address, event_body
 from fedid.adapters.kubernetes.failures import is_denied_by_rbac, is_namespace_ending, namespace_ending
 from fedid.adapters.kubernetes.installation import installation_id
 from fedid.adapters.kubernetes.mounted import mounted_secret, plain_data, secret_body
+from fedid.domain.pods import NUDGE_ANNOTATION, pod_of
 from fedid.errors import Error, StaleObjectError
 
 if TYPE_CHECKING:
@@ -20,14 +21,21 @@ if TYPE_CHECKING:
     from fedid.adapters.answer import Call
     from fedid.adapters.kubernetes.access import ClusterAccess
     from fedid.adapters.transport import Limiter
+    from fedid.domain.label_selector import LabelSelector
+    from fedid.domain.pods import Nudge, Pod
     from fedid.domain.sensitive import Sensitive
     from fedid.domain.stored import MountedSecret
     from fedid.ports import Clock
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 CHUNK: Final = 500
 """Objects per page of a listing."""
+POD_CHUNK: Final = 100
+"""Pods per page: some 10 KB each, and parsing a page holds the loop."""
+UNFINISHED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 STATUS_ATTEMPTS: Final = 5
 """How often a status is written against a newer resourceVersion before the caller has to look again."""
 
@@ -66,20 +74,11 @@ class KubernetesCluster:
 
     async def listing(self, kind: str) -> tuple[Mapping[str, object], ...]:
         """Return all objects of one of our kinds, or of `Namespace`, afresh, `kind` filled in each."""
-        objects: list[Mapping[str, object]] = []
-        page = {"limit": str(self._chunk)}
-        address = resource_address(kind)
-        while True:
-            reply = await self._api.send("list", address, params=page)
-            if reply.expired and "continue" in page:
-                # The snapshot that the pages come from is gone (410): all over again, in one piece.
-                objects, page = [], {}
-                continue
-            body = reply.result()
-            objects += [{**item, "kind": kind, "apiVersion": body["apiVersion"]} for item in body["items"]]
-            if not (token := body["metadata"].get("continue")):
-                return tuple(objects)
-            page["continue"] = token
+
+        def named(item: Mapping[str, Any]) -> Mapping[str, object]:
+            return {**item, "kind": kind}
+
+        return tuple(await self._list(resource_address(kind), named, {}, self._chunk))
 
     async def read(self, kind: str, namespace: str | None, name: str) -> Mapping[str, object] | None:
         """Return one custom resource, afresh."""
@@ -169,6 +168,22 @@ class KubernetesCluster:
             return
         reply.result()
 
+    async def pods(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+        """Return the pods of a namespace that the selector picks and that have not finished, afresh."""
+        query = {"labelSelector": str(selector), "fieldSelector": UNFINISHED}
+        pods = await self._list(pod_address(namespace), pod_of, query, min(self._chunk, POD_CHUNK))
+        return tuple(pod for pod in pods if not pod.finished)
+
+    async def nudge_pod(self, pod: Pod, nudge: Nudge) -> bool:
+        """Set the nudge's annotation on that very pod; False if it is gone, or going with its namespace."""
+        # The uid is a precondition: a pod of the same name that is another gets a 409.
+        metadata = {"uid": pod.uid, "annotations": {NUDGE_ANNOTATION: str(nudge)}}
+        reply = await self._api.send("patch", pod_address(pod.namespace, pod.name), {"metadata": metadata})
+        if reply.absent or reply.conflicting or await self._goes_with_namespace(reply):
+            return False
+        reply.result()
+        return True
+
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace."""
         reply = await self._api.send("get", secret_address(self._access.namespace, name))
@@ -205,6 +220,33 @@ class KubernetesCluster:
     async def aclose(self) -> None:
         """Close our session; the pool stays open for kopf."""
         await self._api.aclose()
+
+    async def _list(
+        self, address: Address, shape: Callable[[Mapping[str, Any]], T], query: Mapping[str, str], chunk: int
+    ) -> list[T]:
+        """Return all objects of a listing, page by page; none if their namespace is being deleted.
+
+        Args:
+            address: Of the resource, in one namespace or everywhere.
+            shape: What is kept of an object; given with its apiVersion.
+            query: Selectors.
+            chunk: Objects per page.
+        """
+        found: list[T] = []
+        page = {**query, "limit": str(chunk)}
+        while True:
+            reply = await self._api.send("list", address, params=page)
+            if reply.expired and "continue" in page:
+                # The snapshot that the pages come from is gone (410): all over again, in one piece.
+                found, page = [], dict(query)
+                continue
+            if address.namespace is not None and await self._goes_with_namespace(reply):
+                return []
+            body = reply.result()
+            found += [shape({**item, "apiVersion": body["apiVersion"]}) for item in body["items"]]
+            if not (token := body["metadata"].get("continue")):
+                return found
+            page["continue"] = token
 
     async def _goes_with_namespace(self, reply: Reply) -> bool:
         """Tell whether a refusal only means that the namespace is being deleted.

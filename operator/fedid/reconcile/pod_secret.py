@@ -1,0 +1,195 @@
+"""The Secret of a PodIdentity: filled, put back, emptied, replaced; a stranger's is never touched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fedid.domain.conditions import rfc3339
+from fedid.domain.resources import Body, Meta, PodIdentity
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import MountedSecret
+from fedid.errors import BackendUnavailableError, OwnershipConflictError
+from fedid.reconcile.world import World
+
+__all__ = ["Credential", "PodSecrets", "Written", "digest"]
+
+_PART_OF = "fedid.io/part-of"
+_HASH, _ISSUED, _EXPIRES = "fedid.io/credential-hash", "fedid.io/issued-at", "fedid.io/expires-at"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What the Secret is to hold."""
+
+    files: Mapping[str, Sensitive]
+    bot_uid: str
+    expires_at: datetime | None
+    """When the first of the mounted tokens ends."""
+    issued_at: datetime | None
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the files, which tells nothing about them."""
+        return digest(self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A Secret as it is after a pass."""
+
+    secret: MountedSecret
+    changed: bool
+    """Whether the pass wrote other data than it found."""
+
+
+class PodSecrets:
+    """Writes the Secrets of PodIdentities."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+
+    async def deliver(self, body: Body, spec: PodIdentity, credential: Credential) -> Written:
+        """Make the Secret hold the credential; written only if it differs."""
+        cluster, meta = self._world.cluster, spec.meta
+        wanted = _wanted_secret(spec, credential)
+        found = await self._own_secret(meta, spec.secret_name)
+        if found is not None and _same(wanted, found):
+            return Written(found, changed=False)
+        fixed = found is not None and (found.immutable or found.type != wanted.type)
+        if found is not None and fixed:
+            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
+        if found is None or fixed:
+            written = await cluster.create_secret(wanted)
+            if written is None:
+                message = f"Secret {spec.secret_name} appeared while it was being created; looking again"
+                raise BackendUnavailableError(message, backend="kubernetes")
+        else:
+            written = await cluster.replace_secret(
+                replace(
+                    wanted,
+                    uid=found.uid,
+                    resource_version=found.resource_version,
+                    labels={**found.labels, **wanted.labels},
+                    annotations={**found.annotations, **wanted.annotations},
+                )
+            )
+        self._wrote(written)
+        if what := _changed_by_hand(body, wanted, found):
+            await self._tell_repair(body, what)
+        return Written(written, changed=found is None or fixed or dict(wanted.data) != dict(found.data))
+
+    async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
+        """Return our Secret, None if the name is free.
+
+        Raises:
+            OwnershipConflictError: Somebody else's Secret has the name.
+        """
+        found = await self._world.cluster.read_secret(meta.key.namespace, name)
+        if found is not None and found.owner_uid != meta.uid:
+            whose = f"belongs to {found.owner_name}" if found.owner_name else "was not made by fedid"
+            message = (
+                f"Secret {name} in namespace {meta.key.namespace} exists and {whose}; it is left untouched. "
+                "Choose another spec.secretName, or have its owner delete it"
+            )
+            raise OwnershipConflictError(message, backend="kubernetes")
+        return found
+
+    async def empty(self, meta: Meta, name: str) -> Written | None:
+        """Set every key of our Secret of that name empty; the Secret stays. None if there is none of ours."""
+        cluster = self._world.cluster
+        found = await cluster.read_secret(meta.key.namespace, name)
+        if found is None or found.owner_uid != meta.uid:
+            return None
+        if not any(found.data.values()):
+            return Written(found, changed=False)
+        emptied = replace(found, data=dict.fromkeys(found.data, Sensitive("")), annotations=_without_marks(found))
+        if found.immutable:
+            await cluster.delete_secret(found.namespace, found.name, found.uid or "")
+            written = await cluster.create_secret(
+                replace(emptied, uid=None, resource_version=None, immutable=False, owner_name=meta.key.name)
+            )
+        else:
+            written = await cluster.replace_secret(emptied)
+        if written is not None:
+            self._wrote(written)
+        self._world.audit("EmptySecret", key=str(meta.key), secret=name)
+        return None if written is None else Written(written, changed=True)
+
+    async def drop_former(self, body: Body, spec: PodIdentity) -> None:
+        """Delete the Secret of a former `secretName`; only once the new one is there."""
+        former = (body.get("status") or {}).get("secretName")
+        if former is None or former == spec.secret_name:
+            return
+        found = await self._world.cluster.read_secret(spec.meta.key.namespace, former)
+        if found is not None and found.owner_uid == spec.meta.uid:
+            await self._world.cluster.delete_secret(found.namespace, found.name, found.uid or "")
+
+    async def _tell_repair(self, body: Body, what: str) -> None:
+        message = f"Changed by hand and put back: {what}"
+        await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
+
+    def _wrote(self, secret: MountedSecret) -> None:
+        self._world.directory.wrote_secret(secret.namespace, secret.name, secret.resource_version)
+
+
+def _wanted_secret(spec: PodIdentity, credential: Credential) -> MountedSecret:
+    annotations = {_HASH: credential.digest}
+    if credential.issued_at is not None and credential.expires_at is not None:
+        annotations |= {_ISSUED: rfc3339(credential.issued_at), _EXPIRES: rfc3339(credential.expires_at)}
+    return MountedSecret(
+        namespace=spec.meta.key.namespace,
+        name=spec.secret_name,
+        type="Opaque",
+        data=credential.files,
+        labels={_PART_OF: spec.meta.key.name},
+        annotations=annotations,
+        owner_uid=spec.meta.uid,
+        owner_name=spec.meta.key.name,
+    )
+
+
+def _same(wanted: MountedSecret, found: MountedSecret) -> bool:
+    return (
+        dict(wanted.data) == dict(found.data)
+        and wanted.type == found.type
+        and wanted.labels.items() <= found.labels.items()
+        and wanted.annotations.items() <= found.annotations.items()
+        and not found.immutable
+    )
+
+
+def _changed_by_hand(body: Body, wanted: MountedSecret, found: MountedSecret | None) -> str | None:
+    """Return what somebody else did to the Secret, None if it only is what we wrote before."""
+    if not (body.get("status") or {}).get("delivered"):
+        return None
+    name = f"Secret {wanted.name}"
+    if found is None:
+        # Under a new name there was nothing yet.
+        return f"{name} (deleted)" if body["status"].get("secretName") == wanted.name else None
+    if found.immutable:
+        return f"{name} (made immutable)"
+    if digest(found.data) != found.annotations.get(_HASH):
+        return f"{name} ({_changed_keys(wanted, found)})"
+    if found.annotations[_HASH] == wanted.annotations[_HASH]:
+        return f"{name} (labels or annotations)"
+    return None
+
+
+def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
+    keys = {*wanted.data, *found.data}
+    changed = sorted(key for key in keys if wanted.data.get(key) != found.data.get(key))
+    return ", ".join(changed) or f"annotation {_HASH}"
+
+
+def digest(files: Mapping[str, Sensitive]) -> str:
+    """Return a fingerprint of a Secret's content: 16 hexadecimal digits."""
+    text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_marks(secret: MountedSecret) -> dict[str, str]:
+    return {k: v for k, v in secret.annotations.items() if k not in {_HASH, _ISSUED, _EXPIRES}}

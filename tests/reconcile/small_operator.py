@@ -1,0 +1,158 @@
+"""The reconcilers on the fakes, in a time that is moved by hand: passes run one after the other, none in between."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY, KeycloakAccess, VaultAccess
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import MountedSecret
+from fedid.domain.tokens import ClientCredentials
+from fedid.engine import Priority
+from fedid.errors import Error
+from fedid.reconcile.directory import Directory
+from fedid.reconcile.dispatch import Dispatch, retry_for
+from fedid.reconcile.world import World
+from tests.fakes.cluster import OPERATOR_NAMESPACE, FakeCluster
+from tests.fakes.identity_provider import FakeIdentityProvider
+from tests.fakes.secret_store import FakeSecretStore
+
+NAMESPACE = "site-a"
+_STEPS = 1000
+"""More passes than any test needs: one that goes round in circles ends."""
+
+
+class Clock:
+    """Both of the operator's clocks, and those of the fakes."""
+
+    def __init__(self) -> None:
+        """Start at noon."""
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        """Return the wall clock."""
+        return datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        """Return seconds since the start."""
+        return self.seconds
+
+
+class SmallOperator:
+    """Everything that outlives a process: cluster, realm, mount; and one process at a time."""
+
+    def __init__(self) -> None:
+        """Start with a Federation that grants everything to one namespace."""
+        self.clock = Clock()
+        self.cluster = FakeCluster(now=self.clock.now)
+        self.provider = FakeIdentityProvider(now=self.clock.now)
+        self.store = FakeSecretStore(now=self.clock.now)
+        self.cluster.add_namespace(NAMESPACE)
+        access = {"client-id": Sensitive("fedid"), "client-secret": Sensitive("s")}
+        self.cluster.put_secret_by_hand(MountedSecret(OPERATOR_NAMESPACE, "fedid-keycloak", "Opaque", access))
+        auth = {"clientCredentials": {"secretName": "fedid-keycloak"}}
+        keycloak = {"url": "https://keycloak", "realm": "fl", "auth": auth, "issuerUrl": self.provider.realm.issuer_url}
+        vault = {"url": "https://vault", "auth": {"jwt": {"role": "fedid"}}}
+        grants = [{"namespaces": {"names": [NAMESPACE]}}]
+        spec = {"default": True, "keycloak": keycloak, "vault": vault, "grants": grants}
+        self.cluster.apply(FEDERATION, None, "local", spec)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with nothing in memory, and look at everything."""
+        self.due: dict[ObjectKey, float] = {}
+        secrets = (Sensitive(f"fbs_{number}") for number in itertools.count(len(self.cluster.calls)))
+        self.world = World(
+            cluster=self.cluster,
+            clock=self.clock,
+            factory=self,
+            directory=Directory(),
+            wake=self._wake,
+            installation_id="i",
+            fresh_secret=lambda: next(secrets),
+            audit=lambda *_, **__: None,
+        )
+        self.dispatch = Dispatch(self.world)
+        self.cluster.on_change = None
+        for body in list(self.cluster.bodies.values()):
+            self._seen(body, gone=False)
+        self.cluster.on_change = lambda body, gone: self._seen(body, gone=gone)
+
+    def identity_provider(self, _access: KeycloakAccess, _credentials: ClientCredentials) -> FakeIdentityProvider:
+        """Return the realm."""
+        return self.provider
+
+    def secret_store(self, _access: VaultAccess) -> FakeSecretStore:
+        """Return the mount."""
+        return self.store
+
+    async def settle(self) -> None:
+        """Run every pass that is due now, and those that it makes due."""
+        for _ in range(_STEPS):
+            key = next((key for key, at in self.due.items() if at <= self.clock.seconds), None)
+            if key is None:
+                return
+            del self.due[key]
+            await self._pass(key)
+        message = f"it never settles: {self.due}"
+        raise AssertionError(message)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time go by, every pass at its instant."""
+        end = self.clock.seconds + seconds
+        await self.settle()
+        while (at := min(self.due.values(), default=end + 1)) <= end:
+            self.clock.seconds = max(at, self.clock.seconds)
+            await self.settle()
+        self.clock.seconds = end
+
+    async def look(self) -> None:
+        """Run one pass over every object."""
+        for key in self.world.directory.keys(FEDERATION) + self.identities():
+            self._wake(key)
+        await self.settle()
+
+    def identities(self) -> list[ObjectKey]:
+        """Return the bots and the pod identities."""
+        return self.world.directory.keys(BOT_CLIENT) + self.world.directory.keys(POD_IDENTITY)
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """Return an object's status."""
+        return self.cluster.bodies[ObjectKey(kind, NAMESPACE, name)].get("status") or {}
+
+    async def _pass(self, key: ObjectKey) -> None:
+        try:
+            outcome = await self.dispatch(key, Priority.CHANGE)
+        except Error as error:
+            self._wake(key, at=self.clock.seconds + (retry_for(error).after_seconds or 1.0))
+            return
+        if outcome.requeue_at is not None:
+            self._wake(key, at=outcome.requeue_at)
+
+    def _wake(
+        self, key: ObjectKey, _priority: Priority = Priority.CHANGE, *, look: bool = True, at: float | None = None
+    ) -> None:
+        if look and at is None:
+            self.world.freshness.expire(key)
+        instant = self.clock.seconds if at is None else at
+        self.due[key] = min(instant, self.due.get(key, instant))
+
+    def _seen(self, body: dict[str, Any], *, gone: bool) -> None:
+        """Be the watches, as far as these tests need them: what is ours is looked at when its spec changes."""
+        key = ObjectKey(body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
+        if key.kind == "Pod":
+            return
+        directory, before = self.world.directory, self.world.directory.get(key)
+        news = not gone and directory.put(body)
+        asked = before is None or before.get("spec") != body.get("spec") or "deletionTimestamp" in body["metadata"]
+        if gone:
+            directory.remove(key)
+        elif not (news and asked):
+            return
+        if key.kind != "Namespace":
+            self._wake(key)
+        for pod in directory.pods_of_bot(key):
+            self._wake(pod)
