@@ -31,6 +31,7 @@ from tests.testbed.faults import CutAfter, CutBefore, Delay, Status, requests_to
 from tests.testbed.proxy import proxy_for
 from tests.testbed.stack import Stack
 
+DATA_READ = requests_to("/v1/secret/data/.*", "GET")
 DATA_WRITE = requests_to("/v1/secret/data/.*", "POST")
 MARK_WRITE = requests_to("/v1/secret/metadata/.*", "POST")
 
@@ -117,6 +118,22 @@ async def test_a_lost_answer_is_an_unknown_outcome(world: VaultWorld, token_file
             assert await store.read(path, OURS.owner) == StoredEntry(data(a="1"), 1, OURS.owner)
             with pytest.raises(StaleObjectError):
                 await store.write(path, data(a="1"), OURS, version=None, retention=FOR_EVER)
+
+
+async def test_what_was_half_deleted_can_be_deleted_and_written_anew(world: VaultWorld, token_file: Path) -> None:
+    """Cut off within the deletion of an entry, Vault lists a version whose data is gone, and answers 500 for ever."""
+    path, said = f"{world.prefix}/x", {"errors": ["1 error occurred:\n\t* could not find version data\n\n"]}
+    with proxy_for(world.stack, "vault") as proxy:
+        async with aclosing(vault_store(world.stack, token_file, 2, url=proxy.url)) as store:
+            await store.write(path, data(a="1"), OURS, version=None, retention=FOR_EVER)
+            proxy.inject(Status(500, json.dumps(said)), DATA_READ)
+
+            found = await store.read(path, OURS.owner)
+            assert found == StoredEntry({}, 1, OURS.owner)
+            assert await store.write(path, data(a="2"), OURS, version=found.version, retention=FOR_EVER) == 2
+            assert await store.destroy(path, OURS.owner)
+
+    assert await world.store.read(path, OURS.owner) is None
 
 
 async def test_a_crash_between_mark_and_data_leaves_an_empty_path_of_ours(world: VaultWorld, token_file: Path) -> None:

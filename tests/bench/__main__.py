@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 import statistics
@@ -13,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.floor import floor_seconds
 from tests.e2e.authority import Authority, claims_of
+from tests.e2e.pods import Pod
 from tests.e2e.tenancy import Tenant, bot, pod_identity
+from tests.testbed import operator_pod
 from tests.testbed.bringup import down, up
 from tests.testbed.progress import Progress
 from tests.testbed.rest import Rest
@@ -22,6 +25,9 @@ from tests.testbed.stack import Stack
 BOTS = int(os.environ.get("BENCH_BOTS", "200"))
 CONCURRENCY = 8
 DELETIONS = 20
+MOUNTED = 6
+RENEWALS = 60
+"""Of all mounted tokens together."""
 
 
 def main() -> int:
@@ -60,6 +66,8 @@ def measure(stack: Stack) -> None:
         _restart(stack)
         _deletions(tenant, authority)
         _renewals(tenant)
+        if stack.node is not None:
+            _files_in_pods(tenant)
     finally:
         tenant.clean()
 
@@ -82,9 +90,12 @@ def _ready_bots(tenant: Tenant) -> int:
 
 
 def _restart(stack: Stack) -> None:
-    stack.stop("operator")
     started = time.perf_counter()
-    stack.start("operator")
+    if stack.node is not None:
+        operator_pod.restart_operator(stack, Progress(lambda _line: None))
+    else:
+        stack.stop("operator")
+        stack.start("operator")
     ready = time.perf_counter() - started
     _until(lambda: _metrics(stack)["passes"] >= BOTS)
     seen = _metrics(stack)
@@ -115,6 +126,37 @@ def _renewals(tenant: Tenant) -> None:
         # A token is renewed at two thirds of its life or up to a tenth of it earlier, so this is an upper bound.
         late.append(max(0.0, time.time() - due))
     _spread("new token in the Secret after it was due, 6 renewals (budget: p95 under 1 s)", late)
+
+
+def _files_in_pods(tenant: Tenant) -> None:
+    """Default kubelet settings; from the new token in the Secret to the same token in the file that the pod reads."""
+    names = [f"mounted-{number}" for number in range(MOUNTED)]
+    selected = {"pods": {"selector": {"matchLabels": {"app": "consumer"}}}}
+    tenant.apply(*(bot(name, tokens=[{"name": "default", "lifetime": "12s"}]) for name in names))
+    tenant.apply(*(pod_identity(name, **selected) for name in names))
+    for name in names:
+        tenant.ready("PodIdentity", name)
+    pod = Pod.run(tenant, "consumer", *names, labels={"app": "consumer"})
+    files = {name: pod.file(name, "token") for name in names}
+    in_secret: dict[tuple[str, str], float] = {}
+    in_file: dict[tuple[str, str], float] = {}
+    first = {(name, file.read_text()) for name, file in files.items()}
+    while len(in_secret.keys() & in_file.keys()) < RENEWALS:
+        now = time.perf_counter()
+        for body in tenant.stack.kube("GET", f"/api/v1/namespaces/{tenant.namespace}/secrets")["items"]:
+            if (name := body["metadata"]["name"]) in files:
+                in_secret.setdefault((name, base64.b64decode(body["data"]["token"]).decode()), now)
+        for name, file in files.items():
+            in_file.setdefault((name, file.read_text()), time.perf_counter())
+        time.sleep(0.02)
+    both = (in_secret.keys() & in_file.keys()) - first
+    took = [max(0.0, in_file[one] - in_secret[one]) for one in both]
+    missed = len(in_secret.keys() - in_file.keys() - first)
+    pod.remove()
+    _spread(f"from the Secret to the file in a pod, {len(took)} renewals (budget: p95 under 5 s)", took)
+    _line(
+        "  renewals that are in the Secret and not yet in a file (at most one for each of the pod's files)", str(missed)
+    )
 
 
 def _metrics(stack: Stack) -> dict[str, float]:

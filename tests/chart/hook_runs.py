@@ -1,7 +1,7 @@
 """Hooks of the chart without a node: Helm makes the pod, and the test runs in its place what a kubelet would.
 
 The container's arguments and environment run as a process under a token of the pod's ServiceAccount, and its exit code
-becomes the pod's or the Job's status. On a stack with a node nothing of this is needed.
+becomes the pod's phase. `NOWHERE` among the values keeps a node that there may be from running the pod as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ from tests.testbed.operator_process import SOURCE
 from tests.testbed.paths import write_private
 from tests.testbed.server import plain_environment
 from tests.testbed.stack import Stack
+
+NOWHERE = {"nodeSelector": {"example.org/no-such-node": "true"}}
+"""Chart values that no node fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def run_hook(stack: Stack, namespace: str, command: list[str], path: str) -> Hoo
     """Run Helm, and the one hook that it waits for.
 
     Args:
-        stack: Without a node.
+        stack: With a release whose values hold `NOWHERE`.
         namespace: Of the release.
         command: Helm's arguments.
         path: Of the Job or Pod in the API that Helm makes.
@@ -60,10 +62,11 @@ def run_hook(stack: Stack, namespace: str, command: list[str], path: str) -> Hoo
     )
     try:
         made = eventually(lambda: _new(stack, path, before), f"Helm makes {path}")
-        template = made["spec"].get("template", made)
-        hook = run_container(stack, namespace, template["spec"])
-        status = _job_status(hook.code) if made["kind"] == "Job" else {"phase": "Failed" if hook.code else "Succeeded"}
-        stack.kube("PATCH", f"{path}/status", {"status": status}, headers=MERGE)
+        pod = made if made["kind"] == "Pod" else eventually(lambda: _pod_of(stack, made), "the Job's pod")
+        hook = run_container(stack, namespace, pod["spec"])
+        own = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
+        phase = "Failed" if hook.code else "Succeeded"
+        stack.kube("PATCH", f"{own}/status", {"status": {"phase": phase}}, headers=MERGE)
         output, _ = helm.communicate(timeout=90)
     finally:
         helm.kill()
@@ -99,10 +102,7 @@ def _new(stack: Stack, path: str, before: str | None) -> dict[str, Any] | None:
     return answer.body if answer.status == 200 and answer.body["metadata"]["uid"] != before else None
 
 
-def _job_status(code: int) -> dict[str, Any]:
-    """Return what the Job controller would write."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    words = ("FailureTarget", "Failed") if code else ("SuccessCriteriaMet", "Complete")
-    conditions = [{"type": word, "status": "True", "lastProbeTime": now, "lastTransitionTime": now} for word in words]
-    counts = {"failed": 1} if code else {"succeeded": 1, "completionTime": now}
-    return {"startTime": now, "conditions": conditions, "uncountedTerminatedPods": {}, **counts}
+def _pod_of(stack: Stack, job: Mapping[str, Any]) -> dict[str, Any] | None:
+    metadata = job["metadata"]
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods?labelSelector=controller-uid%3D{metadata['uid']}"
+    return next(iter(stack.kube("GET", path)["items"]), None)

@@ -24,6 +24,7 @@ from tests.testbed.chart import CHART, CRD_PATH, RELEASE, install_chart, run_too
 from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT, is_ready
 from tests.testbed.operator_process import FEDERATION_PATH, ensure_federation, mint_operator_tokens
 from tests.testbed.progress import Progress
+from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
 
 PREVIOUS = Path(__file__).parent / "previous" / "fedid-0.1.0.tgz"
@@ -210,6 +211,8 @@ def test_identities_outlive_every_change_of_the_release(
     before = evidence(stack, tenant)
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     assert release.chart() == "fedid-0.1.0"
+    metrics = Rest(stack.operator_url).answer("GET", "/metrics").text
+    assert 'fedid_objects{kind="BotClient",ready="True",reason="Ready"} 2.0' in metrics
     consumer.rotates()
 
     release.replaced_by("upgrade", RELEASE, str(CHART))

@@ -189,7 +189,14 @@ def test_container_can_change_nothing_on_its_disk(stack: Stack) -> None:
 
 def test_notes_tell_the_next_command(stack: Stack, namespace: str) -> None:
     """After the installation a person reads what to do, for the values that were chosen."""
-    values = ["--set", "replicaCount=0", "--set", "watchNamespaces={site-a,site-b}", "--set", "crds.install=false"]
+    values = [
+        "--set",
+        "replicaCount=0",
+        "--set",
+        "watchNamespaces={site-a,site-b}",
+        "--set",
+        "crds.install=false,admission.enabled=false",
+    ]
 
     said = run_tool(
         stack,
@@ -200,6 +207,8 @@ def test_notes_tell_the_next_command(stack: Stack, namespace: str) -> None:
     assert f"system:serviceaccount:{namespace}:notes-fedid" in said
     assert f"kubectl -n {namespace} create secret generic fedid-keycloak" in said
     assert "crds.install is false" in said
+    assert f"helm test notes --namespace {namespace}" in said
+    assert "admission.enabled is false" in said
     assert "kubectl apply -f federation.yaml" in said
 
 

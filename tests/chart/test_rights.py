@@ -29,7 +29,7 @@ OWN_NAMESPACE: set[Right] = {
 
 def _tenant(namespace: str) -> set[Right]:
     secrets = {(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create", "update", "delete")}
-    pods = {(verb, "pods", namespace) for verb in ("get", "list", "watch", "patch")}
+    pods = {(verb, "pods", namespace) for verb in ("list", "patch")}
     return {*secrets, *pods, ("create", "events", namespace)}
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.demo.in_pods import Pods, clock, now
 from tests.demo.narrator import Narrator, StoryError
 from tests.e2e.authority import Authority, claims_of
 from tests.testbed.bringup import down, up
@@ -47,18 +48,24 @@ def tell(stack: Stack) -> None:
     """
     narrator = Narrator(f"{stack.paths.root / 'bin'}:{os.environ['PATH']}", str(stack.paths.kubeconfig))
     authority = Authority(stack)
-    _ground(narrator)
+    pods = Pods(narrator, stack, stack.node) if stack.node is not None else None
+    _ground(narrator, pods)
     _ask(narrator)
     _made(narrator, stack, authority)
+    if pods is not None:
+        _presented(narrator, stack, pods)
+    _renewed(narrator, stack, authority, pods)
     _refused_manifests(narrator)
-    _renewed(narrator, stack, authority)
     _put_back(narrator, stack, authority)
-    _deleted(narrator, stack, authority)
+    _deleted(narrator, stack, authority, pods)
     print("\nThat was it. `make up` leaves the same stack running for you.")
 
 
-def _ground(narrator: Narrator) -> None:
-    narrator.chapter("A platform team runs Keycloak and Vault, and says who may ask for what")
+def _ground(narrator: Narrator, pods: Pods | None) -> None:
+    narrator.chapter("A platform team runs Keycloak and Vault, installs fedid, and says who may ask for what")
+    narrator.helm("list", "-n", "fedid-system")
+    if pods is not None:
+        narrator.kubectl("get", "pods", "-n", "fedid-system")
     narrator.kubectl("get", "federations")
     narrator.kubectl("get", "federation", "local", "-o", "jsonpath={.spec.grants}")
     narrator.say("Only namespaces with the tenant label may ask, only for fl-* roles, /sites/* groups, one audience.")
@@ -114,17 +121,35 @@ def _refused_manifests(narrator: Narrator) -> None:
     narrator.kubectl("delete", "bot", "greedy", "-n", NAMESPACE, quiet=True)
 
 
-def _renewed(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+def _presented(narrator: Narrator, stack: Stack, pods: Pods) -> None:
+    narrator.chapter("A pod mounts the Secret and presents the token to a server in another pod")
+    selector = json.dumps({"spec": {"pods": {"selector": {"matchLabels": {"app": "consumer"}}}}})
+    narrator.kubectl("patch", "podidentity", BOT, "-n", NAMESPACE, "--type=merge", "-p", selector)
+    narrator.say("Selected pods are told of each change, so that the kubelet looks at once and not within 78 s.")
+    pods.run(BOT)
+    token_id = claims_of(_mounted(stack, "token"))["jti"]
+    narrator.fact("the verifier's answer", f"200 at {clock(pods.accepted(token_id))}, for token {token_id}")
+
+
+def _renewed(narrator: Narrator, stack: Stack, authority: Authority, pods: Pods | None) -> None:
     narrator.chapter("Tokens are renewed before they expire; nobody notices")
-    patch = json.dumps({"spec": {"tokens": [{"name": "default", "lifetime": "20s"}]}})
+    patch = json.dumps({"spec": {"tokens": [{"name": "default", "lifetime": "15s"}]}})
     narrator.kubectl("patch", "bot", BOT, "-n", NAMESPACE, "--type=merge", "-p", patch)
     seen = [claims_of(_mounted(stack, "token"))]
     while len(seen) < 3:
         token = narrator.wait(lambda: _another(stack, seen[-1]["jti"]), "a renewed token")
+        published = now()
         _require(authority.introspect(token)["active"] is True, "every mounted token is accepted")
         seen.append(claims_of(token))
         left = seen[-2]["exp"] - seen[-1]["iat"]
-        narrator.fact("renewed, proven, in Vault, mounted", f"{seen[-1]['jti']}; the former one lived {left} s more")
+        narrator.fact("renewed, proven, in Vault, in the Secret", f"{seen[-1]['jti']}; the former lived {left} s more")
+        if pods is not None:
+            late = max(0.0, pods.accepted(seen[-1]["jti"]) - published)
+            narrator.fact("  in the pod's file and accepted", f"{late:.1f} s later")
+    if pods is not None:
+        refused = [one for one in pods.said() if one["status"] != 200]
+        _require(not refused, "no request of the pod failed meanwhile")
+        narrator.fact("requests of the pod that failed meanwhile", str(len(refused)))
     patch = json.dumps({"spec": {"tokens": [{"name": "default", "lifetime": "10m"}]}})
     narrator.kubectl("patch", "bot", BOT, "-n", NAMESPACE, "--type=merge", "-p", patch, quiet=True)
     narrator.wait(lambda: _another(stack, seen[-1]["jti"]), "a token of ten minutes")
@@ -144,12 +169,21 @@ def _put_back(narrator: Narrator, stack: Stack, authority: Authority) -> None:
     narrator.fact("Keycloak client", "there again, with a living token mounted")
 
 
-def _deleted(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+def _deleted(narrator: Narrator, stack: Stack, authority: Authority, pods: Pods | None) -> None:
     narrator.chapter("The bot is deleted, and the proof is told")
     token = _mounted(stack, "token")
     secret = _secret(stack)["client.env"].split("CLIENT_SECRET=")[1].splitlines()[0]
     narrator.fact("before: the pod's token", f"introspection active={authority.introspect(token)['active']}")
+    if pods is not None:
+        pods.accepted(claims_of(token)["jti"])
+    asked = now()
     narrator.kubectl("delete", "bot", BOT, "-n", NAMESPACE)
+    if pods is not None:
+        refused = pods.refused(asked)
+        what = "the token that it still held" if refused["token"] else "an empty file"
+        narrator.fact(
+            "after: the pod is refused", f"{refused['status']} with {what}, {refused['at'] - asked:.1f} s later"
+        )
     active = authority.introspect(token)["active"]
     refusal = authority.request_token(CLIENT_ID, secret)
     narrator.fact("after: the very same token", f"introspection active={active}, {authority.admin_api_status(token)}")

@@ -43,7 +43,7 @@ class Narrator:
 
     def fact(self, name: str, value: object) -> None:
         """Print one named finding."""
-        print(f"   {name:<34} {value}", flush=True)
+        print(f"   {name:<44} {value}", flush=True)
 
     def kubectl(self, *arguments: str, quiet: bool = False) -> str:
         """Run kubectl as the reader would, show the command and its output, and return that.
@@ -51,17 +51,28 @@ class Narrator:
         Raises:
             StoryError: kubectl failed.
         """
+        return self._tool(["kubectl", *arguments], quiet=quiet)
+
+    def helm(self, *arguments: str) -> str:
+        """Do so with helm.
+
+        Raises:
+            StoryError: helm failed.
+        """
+        return self._tool(["helm", *arguments], quiet=False)
+
+    def _tool(self, command: list[str], *, quiet: bool) -> str:
         if not quiet:
-            print(f"   {_dim('$')} kubectl {' '.join(arguments)}", flush=True)
+            print(f"   {_dim('$')} {' '.join(command)}", flush=True)
         done = subprocess.run(
-            ["kubectl", *arguments],
+            command,
             env={**os.environ, "PATH": self.path, "KUBECONFIG": self.kubeconfig},
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            message = f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
+            message = f"{' '.join(command)}: {done.stderr.strip()}"
             raise StoryError(message)
         if not quiet:
             for line in done.stdout.rstrip().splitlines():

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.eavesdropping import Ledger
-from tests.e2e.operating import OperatorProcess, Proxies, apply_federation, federation, federation_ready
+from tests.e2e.operating import Proxies, apply_federation, federation, federation_ready
+from tests.e2e.running import Operator, operator_for
 from tests.e2e.tenancy import Tenant
 from tests.testbed.stack import Stack
 
@@ -38,9 +39,9 @@ def ledger(stack: Stack, proxies: Proxies) -> Ledger:
 @pytest.fixture(scope="session")
 def the_operator(
     stack: Stack, proxies: Proxies, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    """The operator process with the Federation `local` Ready; at the end nothing of the run holds a credential."""
-    process = OperatorProcess(stack, proxies, tmp_path_factory.mktemp("operator-logs"))
+) -> Iterator[Operator]:
+    """The operator with the Federation `local` Ready; at the end nothing of the run holds a credential."""
+    process = operator_for(stack, proxies, tmp_path_factory.mktemp("operator-logs"))
     process.start()
     apply_federation(stack, federation(stack, proxies, defaults={"resyncPeriod": "10m", "tokenLifetime": "10m"}))
     federation_ready(stack, "local")
@@ -52,7 +53,7 @@ def the_operator(
 
 
 @pytest.fixture
-def operator(the_operator: OperatorProcess, proxies: Proxies) -> Iterator[OperatorProcess]:
+def operator(the_operator: Operator, proxies: Proxies) -> Iterator[Operator]:
     """The operator, running and with healthy backends at the start of each test."""
     proxies.heal()
     if not the_operator.running:
@@ -64,7 +65,7 @@ def operator(the_operator: OperatorProcess, proxies: Proxies) -> Iterator[Operat
 
 
 @pytest.fixture
-def tenant(stack: Stack, operator: OperatorProcess) -> Iterator[Tenant]:
+def tenant(stack: Stack, operator: Operator) -> Iterator[Tenant]:
     """A namespace with the tenant label."""
     del operator
     made = Tenant.create(stack)
@@ -73,7 +74,7 @@ def tenant(stack: Stack, operator: OperatorProcess) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def stranger(stack: Stack, operator: OperatorProcess) -> Iterator[Tenant]:
+def stranger(stack: Stack, operator: Operator) -> Iterator[Tenant]:
     """A namespace that no grant is about."""
     del operator
     made = Tenant.create(stack, labelled=False)

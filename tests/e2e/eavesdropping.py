@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.operating import OperatorProcess, Proxies
+from tests.e2e.operating import Proxies
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import PLURALS
 from tests.testbed.faults import Spoken
 from tests.testbed.stack import Stack
@@ -73,7 +74,7 @@ class Ledger:
             around = [text[max(text.index(one) - 200, 0) : text.index(one)] for one in found[:3]]
             assert not found, f"{len(found)} credentials in {where}; before them: {around}"
 
-    def texts(self, operator: OperatorProcess) -> dict[str, str]:
+    def texts(self, operator: Operator) -> dict[str, str]:
         """Return everything that the operator said or left where people look, by where that is."""
         found = {
             "what the operator printed": operator.output(),

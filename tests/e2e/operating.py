@@ -1,15 +1,10 @@
-"""The operator under test: a process under the chart's ServiceAccount, with a proxy before each backend."""
+"""The backends of the operator under test, each behind a proxy, and the Federations that name them."""
 
 from __future__ import annotations
 
-import itertools
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.tenancy import unique
@@ -17,10 +12,7 @@ from tests.e2e.waiting import eventually
 from tests.testbed.cluster import TENANT_LABEL
 from tests.testbed.operator_process import federation_manifest
 from tests.testbed.proxy import Proxy, proxy_for
-from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
-
-_runs = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -55,84 +47,6 @@ class Proxies:
         """Stop all three."""
         for proxy in self.all():
             proxy.stop()
-
-
-@dataclass(slots=True)
-class OperatorProcess:
-    """`python -m fedid`, started, killed and started again; all its output is kept."""
-
-    stack: Stack
-    proxies: Proxies
-    logs: Path
-    extra: Mapping[str, str] = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = None
-    _health: Rest | None = None
-
-    def start(self, *, wait: bool = True) -> None:
-        """Start it, and wait until it says that it is ready."""
-        environment = {
-            **self.stack.operator_env(apiserver_url=self.proxies.kubernetes.url),
-            "FEDID_HEALTH_HOST": "127.0.0.1",
-            "FEDID_LOG_LEVEL": "DEBUG",
-            **self.extra,
-        }
-        self._health = Rest(f"http://127.0.0.1:{environment['FEDID_HEALTH_PORT']}", timeout_seconds=2)
-        log = self.logs / f"operator-{next(_runs)}.log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedid"], env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        if wait:
-            self.wait_ready()
-
-    def wait_ready(self) -> None:
-        """Wait until it says that it is ready."""
-        eventually(self._answers_ready, "the operator is ready")
-
-    def stop(self) -> int:
-        """Ask it to stop (SIGTERM) and return its exit code."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=60)
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    @property
-    def running(self) -> bool:
-        """Whether it runs."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    def metrics(self) -> str:
-        """Return its metrics."""
-        assert self._health is not None
-        return self._health.answer("GET", "/metrics").text
-
-    def passes(self, kind: str, result: str = "ok") -> int:
-        """Return how many passes over objects of a kind had a result: `ok`, or the reason of a failure."""
-        labels = f'fedid_passes_total{{kind="{kind}",result="{result}"}} '
-        counted = (line.removeprefix(labels) for line in self.metrics().splitlines() if line.startswith(labels))
-        return int(float(next(counted, "0")))
-
-    def output(self) -> str:
-        """Return everything that any run of it has printed."""
-        return "".join(path.read_text(errors="replace") for path in sorted(self.logs.glob("operator-*.log")))
-
-    def _answers_ready(self) -> bool:
-        assert self._health is not None
-        assert self.running, f"the operator ended: {self.output()[-2000:]}"
-        with suppress(OSError):
-            return self._health.answer("GET", "/readyz").status == 200
-        return False
 
 
 def federation(stack: Stack, proxies: Proxies, name: str = "local", **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from tests.e2e.authority import Authority
 from tests.e2e.crowd import Crowd
 from tests.e2e.estate import estate_of, expected_estate
-from tests.e2e.operating import OperatorProcess, Proxies
+from tests.e2e.operating import Proxies
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import MERGE, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.faults import Exchange, Fault, Hang, HoldAnswer, Predicate, Rule, nth_of_each, requests_to
@@ -35,7 +36,7 @@ def writes(proxies: Proxies) -> list[Exchange]:
     ]
 
 
-def kill_at_random(operator: OperatorProcess, proxies: Proxies, chance: random.Random, times: int) -> None:
+def kill_at_random(operator: Operator, proxies: Proxies, chance: random.Random, times: int) -> None:
     """Kill the operator after a random number of side effects and start it again, some times."""
     for _ in range(times):
         target = len(writes(proxies)) + chance.randint(1, 40)
@@ -44,9 +45,7 @@ def kill_at_random(operator: OperatorProcess, proxies: Proxies, chance: random.R
         operator.start(wait=False)
 
 
-def test_kills_at_random_moments(
-    tenant: Tenant, authority: Authority, operator: OperatorProcess, proxies: Proxies
-) -> None:
+def test_kills_at_random_moments(tenant: Tenant, authority: Authority, operator: Operator, proxies: Proxies) -> None:
     """Fifty identities are made, changed and deleted while the operator dies: each is there once, then none is."""
     seed = int(os.environ.get("FEDID_SEED") or random.randrange(2**32))  # noqa: S311 - not for a secret
     print(f"again with FEDID_SEED={seed}")
@@ -120,7 +119,7 @@ def deletion_steps(namespace: str) -> Steps:
     }
 
 
-def crash_in_every(steps: Steps, act: Callable[[], None], fault: Fault, world: tuple[OperatorProcess, Proxies]) -> None:
+def crash_in_every(steps: Steps, act: Callable[[], None], fault: Fault, world: tuple[Operator, Proxies]) -> None:
     """Hold up each side effect for one object, then kill the operator, mend everything and start it again.
 
     There are more objects than steps, and each rule catches one: so one kill comes between all steps at once.
@@ -147,7 +146,7 @@ BOTS = [f"bot-{number}" for number in range(18)]
 
 @pytest.mark.parametrize("fault", CRASHES)
 def test_a_crash_at_every_step_of_a_creation(
-    tenant: Tenant, authority: Authority, operator: OperatorProcess, proxies: Proxies, fault: Fault
+    tenant: Tenant, authority: Authority, operator: Operator, proxies: Proxies, fault: Fault
 ) -> None:
     """Whichever side effect was the last one, everything is there once, and what is published is accepted."""
     people = [unique("crash") for _ in range(5)]
@@ -171,7 +170,7 @@ def test_a_crash_at_every_step_of_a_creation(
 
 @pytest.mark.parametrize("fault", CRASHES)
 def test_a_crash_at_every_step_of_a_deletion(
-    tenant: Tenant, authority: Authority, operator: OperatorProcess, proxies: Proxies, fault: Fault
+    tenant: Tenant, authority: Authority, operator: Operator, proxies: Proxies, fault: Fault
 ) -> None:
     """Whichever side effect was the last one, nothing stays, and no old token lives again with the clientId."""
     people = [unique("crash") for _ in range(5)]
@@ -212,7 +211,7 @@ def test_a_crash_at_every_step_of_a_deletion(
         assert authority.request_token(client["client_id"], client["client_secret"]).status == 401
 
 
-def test_a_restart_and_a_second_pass_write_nothing(tenant: Tenant, operator: OperatorProcess, proxies: Proxies) -> None:
+def test_a_restart_and_a_second_pass_write_nothing(tenant: Tenant, operator: Operator, proxies: Proxies) -> None:
     """With everything settled neither a new process nor a pass over every object writes anywhere."""
     names, people = ("one", "two", "three"), [unique("calm") for _ in range(3)]
     tenant.apply(*(bot(name) for name in names), *(pod_identity(name) for name in names))
@@ -234,5 +233,5 @@ def test_a_restart_and_a_second_pass_write_nothing(tenant: Tenant, operator: Ope
     assert writes(proxies) == []
 
 
-def _passed(operator: OperatorProcess, wanted: Mapping[str, int]) -> None:
+def _passed(operator: Operator, wanted: Mapping[str, int]) -> None:
     eventually(lambda: all(operator.passes(kind) >= count for kind, count in wanted.items()), f"passes: {wanted}")

@@ -10,7 +10,8 @@ import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.hands import Hands
-from tests.e2e.operating import OperatorProcess, Proxies, grant, own_federation
+from tests.e2e.operating import Proxies, grant, own_federation
+from tests.e2e.running import Operator
 from tests.e2e.tampering import BOT_HANDS, FOREIGN_SECRET, POD_HANDS, USER_HANDS, Hand, Scene
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
@@ -31,7 +32,7 @@ DISABLING = (
 
 
 @pytest.fixture(scope="module")
-def quick(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+def quick(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[str]:
     """A Federation that looks at everything every 5 s."""
     del the_operator
     with own_federation(stack, proxies, "quick", defaults={"resyncPeriod": "5s"}, grants=[grant()]) as name:

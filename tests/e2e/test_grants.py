@@ -9,7 +9,8 @@ import pytest
 
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.hands import Hands
-from tests.e2e.operating import OperatorProcess, Proxies, apply_federation, federation, grant, own_federation
+from tests.e2e.operating import Proxies, apply_federation, federation, grant, own_federation
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.faults import Status, requests_to
@@ -21,7 +22,7 @@ WOKEN_SECONDS = 25
 
 
 @pytest.fixture
-def changeable(stack: Stack, proxies: Proxies, operator: OperatorProcess) -> Iterator[Changeable]:
+def changeable(stack: Stack, proxies: Proxies, operator: Operator) -> Iterator[Changeable]:
     """A Federation whose grants a test changes."""
     del operator
     with own_federation(stack, proxies, "changeable", grants=[grant()]) as name:

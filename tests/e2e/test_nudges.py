@@ -12,7 +12,8 @@ import pytest
 
 from fedid.domain.pods import NUDGE_ANNOTATION
 from tests.e2e.authority import Authority
-from tests.e2e.operating import OperatorProcess, Proxies
+from tests.e2e.operating import Proxies
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import Tenant, bot, pod_identity
 from tests.e2e.waiting import eventually, steadily
 from tests.fakes.pods import pod_manifest
@@ -140,7 +141,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_crash_between_the_secret_and_the_nudge(site: Site, operator: OperatorProcess, case: str) -> None:
+def test_a_crash_between_the_secret_and_the_nudge(site: Site, operator: Operator, case: str) -> None:
     """The Secret is written and the operator dies before it knows: the next one tells the pods, twice in all."""
     path = f"/api/v1/namespaces/{site.tenant.namespace}/secrets/trainer"
     rule = site.proxies.kubernetes.inject(HoldAnswer(), requests_to(path, "PUT"), times=1)
@@ -155,7 +156,7 @@ def test_a_crash_between_the_secret_and_the_nudge(site: Site, operator: Operator
     assert site.version() == before
 
 
-def test_a_crash_between_the_nudges(site: Site, operator: OperatorProcess) -> None:
+def test_a_crash_between_the_nudges(site: Site, operator: Operator) -> None:
     """The first nudge and the status are written, then the operator dies: the second one comes after the restart."""
     own = f"/apis/fedid.io/v1alpha1/namespaces/{site.tenant.namespace}/podidentities/trainer/status"
     rule = site.proxies.kubernetes.inject(HoldAnswer(), requests_to(own, "PATCH"), times=1)
@@ -167,7 +168,7 @@ def test_a_crash_between_the_nudges(site: Site, operator: OperatorProcess) -> No
     site.told_twice()
 
 
-def test_a_restart_tells_nobody(site: Site, operator: OperatorProcess) -> None:
+def test_a_restart_tells_nobody(site: Site, operator: Operator) -> None:
     """Everybody was told twice a moment ago, and the pods themselves say so."""
     assert operator.stop() == 0
     site.proxies.clear()

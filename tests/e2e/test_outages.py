@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.e2e.authority import Authority
-from tests.e2e.operating import OperatorProcess, Proxies, federation_condition
+from tests.e2e.operating import Proxies, federation_condition
 from tests.e2e.outage import AWAY, PATIENCE_SECONDS, Cast, away, federation_behind, losing_answers
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity
 from tests.e2e.waiting import eventually
 from tests.testbed.faults import Status, requests_to
@@ -22,7 +23,7 @@ Behind = tuple[str, Proxy]
 
 
 @pytest.fixture(scope="module")
-def behind_keycloak(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Behind]:
+def behind_keycloak(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[Behind]:
     """A Federation with a proxy of its own before Keycloak."""
     del the_operator
     with federation_behind(stack, proxies, "keycloak") as made:
@@ -30,7 +31,7 @@ def behind_keycloak(stack: Stack, proxies: Proxies, the_operator: OperatorProces
 
 
 @pytest.fixture(scope="module")
-def behind_vault(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[Behind]:
+def behind_vault(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[Behind]:
     """A Federation with a proxy of its own before Vault."""
     del the_operator
     with federation_behind(stack, proxies, "vault") as made:
@@ -54,7 +55,7 @@ def _told_waiting(tenant: Tenant, kind: str, name: str, backend: str) -> None:
     assert revocation["waitingSince"] in ready["message"]
 
 
-def _told_once(operator: OperatorProcess, tenant: Tenant, told: list[tuple[str, str]]) -> None:
+def _told_once(operator: Operator, tenant: Tenant, told: list[tuple[str, str]]) -> None:
     """See that further attempts in vain write nothing: a status that told a countdown would change with each."""
     versions = [(tenant.get(kind, name) or {})["metadata"]["resourceVersion"] for kind, name in told]
     failed = operator.passes("BotClient", "BackendUnavailable")
@@ -75,7 +76,7 @@ def _federation_told(stack: Stack, name: str, about: str) -> None:
 
 @pytest.mark.parametrize("way", AWAY)
 def test_an_outage_of_keycloak(
-    operator: OperatorProcess, tenant: Tenant, authority: Authority, behind_keycloak: Behind, way: str
+    operator: Operator, tenant: Tenant, authority: Authority, behind_keycloak: Behind, way: str
 ) -> None:
     """Conditions name Keycloak, what is published stays Ready, consumers of a deleted bot lose it, all converges."""
     federation, proxy = behind_keycloak
@@ -157,7 +158,7 @@ def test_an_outage_of_vault(tenant: Tenant, authority: Authority, behind_vault: 
 
 @pytest.mark.parametrize("way", AWAY)
 def test_an_outage_of_the_api_server(
-    tenant: Tenant, authority: Authority, operator: OperatorProcess, proxies: Proxies, way: str
+    tenant: Tenant, authority: Authority, operator: Operator, proxies: Proxies, way: str
 ) -> None:
     """The operator lives on, sees what happened meanwhile when the API server is back, and all converges."""
     cast = Cast(tenant, authority)
@@ -170,7 +171,7 @@ def test_an_outage_of_the_api_server(
     assert operator.pid == pid
 
 
-def test_an_error_in_a_watch_stream(tenant: Tenant, operator: OperatorProcess, proxies: Proxies) -> None:
+def test_an_error_in_a_watch_stream(tenant: Tenant, operator: Operator, proxies: Proxies) -> None:
     """What an API server says when it shuts down ends the stream, and neither the operator nor its sight."""
     tenant.apply(bot("before"))
     tenant.ready("BotClient", "before")

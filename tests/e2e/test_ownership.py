@@ -8,8 +8,9 @@ import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.hands import OWNER, Hands
-from tests.e2e.operating import OperatorProcess, Proxies, federation, grant, own_federation
+from tests.e2e.operating import Proxies, federation, grant, own_federation
 from tests.e2e.rivals import ELSEWHERE, rivals_of
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import MERGE, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.faults import Status, requests_to
@@ -23,7 +24,7 @@ def hands(stack: Stack) -> Hands:
 
 
 @pytest.fixture(scope="module")
-def quick(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+def quick(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[str]:
     """A Federation that looks at everything every 5 s and lets tenants choose clientIds."""
     del the_operator
     rules = [grant(clientIds=["shared-*"])]
@@ -32,7 +33,7 @@ def quick(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iter
 
 
 @pytest.fixture(scope="module")
-def first_version(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+def first_version(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[str]:
     """A Federation whose Vault mount is of KV version 1."""
     del the_operator
     vault = federation(stack, proxies)["spec"]["vault"] | {"mount": "secrets", "kvVersion": 1}
@@ -237,7 +238,7 @@ def test_deletion_succeeds_when_nothing_was_ever_made(tenant: Tenant, authority:
 
 
 def test_a_bot_made_anew_never_inherits_what_was_left_of_the_former(
-    operator: OperatorProcess, tenant: Tenant, hands: Hands, authority: Authority
+    operator: Operator, tenant: Tenant, hands: Hands, authority: Authority
 ) -> None:
     """Invariant 11: with client and paths left behind (finalizer torn off) the new one gets nothing, then its own."""
     tenant.apply(bot("trainer"), pod_identity("trainer"))

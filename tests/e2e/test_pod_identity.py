@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.hands import Hands
-from tests.e2e.operating import OperatorProcess, Proxies, federation, own_federation
+from tests.e2e.operating import Proxies, federation, own_federation
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually, steadily
 from tests.testbed.errors import AnswerError
@@ -150,7 +151,7 @@ def test_another_bot_takes_over_the_secret(tenant: Tenant) -> None:
     assert f"CLIENT_ID={tenant.namespace}.second" in tenant.mounted("pod", "client.env")
 
 
-def test_an_immutable_secret_is_replaced_when_it_must_be_emptied(tenant: Tenant, operator: OperatorProcess) -> None:
+def test_an_immutable_secret_is_replaced_when_it_must_be_emptied(tenant: Tenant, operator: Operator) -> None:
     """Made immutable while nobody looks: at the bot's deletion an empty one takes its place."""
     tenant.apply(bot("trainer"), pod_identity("trainer"))
     tenant.ready("PodIdentity", "trainer")
@@ -205,7 +206,7 @@ def test_a_hostile_placeholder_is_refused_by_the_api_server(tenant: Tenant, case
 
 
 @pytest.fixture(scope="module")
-def first_version(stack: Stack, proxies: Proxies, the_operator: OperatorProcess) -> Iterator[str]:
+def first_version(stack: Stack, proxies: Proxies, the_operator: Operator) -> Iterator[str]:
     """A Federation whose Vault mount is of KV version 1."""
     del the_operator
     vault = federation(stack, proxies)["spec"]["vault"] | {"mount": "secrets", "kvVersion": 1}
@@ -257,9 +258,7 @@ def test_a_mount_of_version_1_serves_a_whole_life(
     assert claims_of(last)["jti"] in tenant.event("trainer", "RevocationProven")["message"]
 
 
-def test_names_as_long_as_they_may_be_work_throughout(
-    stack: Stack, operator: OperatorProcess, authority: Authority
-) -> None:
+def test_names_as_long_as_they_may_be_work_throughout(stack: Stack, operator: Operator, authority: Authority) -> None:
     """63 characters of namespace, bot, token and PodIdentity, 253 of the Secret: made, mounted, deleted with proof."""
     del operator
     tenant = Tenant.create(stack, name=_long("tenant"))

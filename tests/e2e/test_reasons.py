@@ -10,7 +10,6 @@ from typing import Any
 from tests.e2e.authority import Authority
 from tests.e2e.foundations import OwnRealm, OwnSecret, OwnVault
 from tests.e2e.operating import (
-    OperatorProcess,
     Proxies,
     apply_federation,
     federation,
@@ -18,6 +17,7 @@ from tests.e2e.operating import (
     federation_ready,
     own_federation,
 )
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.forwarding import Tls
@@ -152,7 +152,7 @@ def test_vault_laid_stone_by_stone(stack: Stack, proxies: Proxies, tenant: Tenan
         own.remove()
 
 
-def test_a_sealed_vault(stack: Stack, tenant: Tenant, operator: OperatorProcess) -> None:
+def test_a_sealed_vault(stack: Stack, tenant: Tenant, operator: Operator) -> None:
     """A sealed Vault is told as such, by the Federation and by who needs it, and unsealing is all that it takes."""
     tenant.apply(bot("before"))
     tenant.ready("BotClient", "before")

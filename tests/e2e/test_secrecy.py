@@ -12,7 +12,8 @@ import pytest
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.eavesdropping import Ledger
 from tests.e2e.hands import Hands
-from tests.e2e.operating import OperatorProcess, Proxies
+from tests.e2e.operating import Proxies
+from tests.e2e.running import Operator
 from tests.e2e.tenancy import Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT
@@ -31,7 +32,7 @@ PLANTED = f"client_secret={PLANTED_SECRET} Bearer {PLANTED_TOKEN} X-Vault-Token 
 
 
 def test_no_credential_of_a_life_is_told_anywhere(
-    tenant: Tenant, authority: Authority, ledger: Ledger, operator: OperatorProcess
+    tenant: Tenant, authority: Authority, ledger: Ledger, operator: Operator
 ) -> None:
     """Made, mounted, renewed, rotated by hand, withdrawn and deleted: invariant 1 for all that this ever was."""
     hands, person = Hands(authority.stack), unique("ana")
@@ -112,7 +113,7 @@ PROVOCATIONS = {
 
 
 def test_what_a_backend_repeats_of_a_credential_is_not_passed_on(
-    tenant: Tenant, proxies: Proxies, ledger: Ledger, operator: OperatorProcess
+    tenant: Tenant, proxies: Proxies, ledger: Ledger, operator: Operator
 ) -> None:
     """Refusals, pages and nonsense with credentials in them: none gets into a log, an Event, a status or a metric."""
     planted = (PLANTED_SECRET, PLANTED_TOKEN, PLANTED_LEASE)

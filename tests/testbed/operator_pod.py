@@ -85,3 +85,17 @@ def wait_for_operator(stack: "Stack", progress: Progress) -> None:
         msg = f"The operator's Deployment is not available: {said or 'it has no pods'}"
         raise StackError(msg) from None
     progress.say(f"operator: its pod is ready after {progress.elapsed_seconds - began:.1f} s")
+
+
+def restart_operator(stack: "Stack", progress: Progress) -> None:
+    """Delete the operator's pod, and wait until it is gone and another is ready."""
+    path = f"{PODS_PATH}?labelSelector=app.kubernetes.io%2Fname%3Dfedid"
+    former = {pod["metadata"]["uid"] for pod in stack.kube("GET", path)["items"]}
+    for pod in stack.kube("GET", path)["items"]:
+        stack.kube("DELETE", f"{PODS_PATH}/{pod['metadata']['name']}")
+
+    def look() -> bool:
+        pods = stack.kube("GET", path)["items"]
+        return {pod["metadata"]["uid"] for pod in pods}.isdisjoint(former) and any(map(cluster.is_ready, pods))
+
+    wait_until(progress, "no other pod of the operator was ready", 120, look)

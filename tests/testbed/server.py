@@ -61,6 +61,15 @@ def answers_ok(rest: Rest, path: str) -> Callable[[], bool]:
     return ask
 
 
+def _wait_for_port(server: str, name: str, port: int, progress: Progress) -> None:
+    """Wait a moment for a port: the threads of a server that was killed may still be closing it."""
+    try:
+        wait_until(progress, "", 3, lambda: is_free(port))
+    except TooLateError:
+        msg = f"Port {port}, which {server} needs, is taken by another process: end that one, or set {variable(name)}."
+        raise StackError(msg) from None
+
+
 def ensure_running(server: Server, process: ServerProcess, progress: Progress) -> None:
     """Start a server unless it runs, and return when it is healthy.
 
@@ -75,12 +84,7 @@ def ensure_running(server: Server, process: ServerProcess, progress: Progress) -
         # What a crash of it left behind would still hold its ports and its files.
         process.kill()
         for name, port in server.ports.items():
-            if not is_free(port):
-                msg = (
-                    f"Port {port}, which {server.name} needs, is taken by another process: "
-                    f"end that one, or set {variable(name)}."
-                )
-                raise StackError(msg)
+            _wait_for_port(server.name, name, port, progress)
         server.prepare()
         if server.usual_seconds:
             progress.say(f"{server.name}: starting, usually about {spoken(server.usual_seconds)}")

@@ -151,7 +151,7 @@ affinity:
 # To tell pods that what they mount has changed: one annotation, and admission (pod-policy.yaml) keeps it at that.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, patch]
 {{ include "fedid.eventRules" . }}
 {{- end -}}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,7 @@ class _Round:
     version: str
     """resourceVersion of the newest of the Secrets."""
     digest: str
-    due_at: float
+    due_at: float = 0.0
     """When the second nudge is due (monotonic seconds)."""
 
 
@@ -92,11 +92,10 @@ class Nudges:
             return {"pods": None}
         unknown = key not in self._seen
         self._seen.add(key)
-        due_at = self._world.clock.monotonic() + SECOND_AFTER_SECONDS
         found = [written.secret for written in secrets]
         version = max((str(secret.resource_version) for secret in found), key=lambda text: (len(text), text))
         content = "-".join(digest(secret.data) for secret in found)
-        current = _Round(uid, frozenset(secret.name for secret in found), version, content, due_at)
+        current = _Round(uid, frozenset(secret.name for secret in found), version, content)
         changed = any(written.changed for written in secrets) or told.get("nudgedHash") != content
         if not changed and told.get("observedGeneration") == spec.meta.generation:
             if unknown and self._is_recent(told):
@@ -136,9 +135,11 @@ class Nudges:
         self._seen.discard(key)
 
     def _nudge_again(self, key: ObjectKey, current: _Round) -> None:
-        self._pending[key] = current
+        # From now on, not from the beginning of the first: with hundreds of pods that takes seconds itself.
+        due_at = self._world.clock.monotonic() + SECOND_AFTER_SECONDS
+        self._pending[key] = replace(current, due_at=due_at)
         nudge = ObjectKey(NUDGE, key.namespace, key.name)
-        self._world.wake(nudge, Priority.CHANGE, look=False, at=current.due_at)
+        self._world.wake(nudge, Priority.CHANGE, look=False, at=due_at)
 
     def _is_recent(self, told: Mapping[str, Any]) -> bool:
         at = told.get("nudgedAt")

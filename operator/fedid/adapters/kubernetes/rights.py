@@ -14,7 +14,7 @@ __all__ = ["Right", "needed_rights"]
 _GROUP = "fedid.io"
 _TENANT = {
     "secrets": ("get", "list", "watch", "create", "update", "delete"),
-    "pods": ("get", "list", "watch", "patch"),
+    "pods": ("list", "patch"),
     "events": ("create",),
 }
 """In each namespace that is served."""

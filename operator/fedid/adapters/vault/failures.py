@@ -34,6 +34,13 @@ _LONGEST_QUOTE: Final = 200
 """Characters of a refused login's reason."""
 
 
+class LostVersionError(BackendUnavailableError):
+    """A version is listed in the metadata and its data is gone: a deletion was cut off between the two.
+
+    Vault removes the versions first and the metadata last, and stops when the client that asked for it is gone.
+    """
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Let no hvac exception out.
@@ -112,4 +119,7 @@ def explain(answer: Answer) -> BackendError | None:
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and b"sealed" in answer.body:
         message = f"Vault at {answer.origin} is sealed: run `vault operator unseal` there; fedid goes on by itself"
         return BackendUnavailableError(message, backend=BACKEND, reason="VaultSealed")
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and b"could not find version data" in answer.body:
+        message = f"Vault at {answer.origin} lists a version whose data is gone: delete that entry's metadata there"
+        return LostVersionError(message, backend=BACKEND)
     return None

@@ -17,7 +17,7 @@ from hvac.api.secrets_engines import KvV2
 from hvac.exceptions import InvalidPath
 
 from fedid.adapters.vault.entries import conflict, entry_names, mark_fields, owner_in, shown_data
-from fedid.adapters.vault.failures import BACKEND, is_absent
+from fedid.adapters.vault.failures import BACKEND, LostVersionError, is_absent
 from fedid.domain.durations import duration
 from fedid.domain.stored import StoredEntry
 from fedid.errors import BackendUnavailableError, InvalidSpecError, StaleObjectError
@@ -64,10 +64,15 @@ class KvV2Layout:
         """Return what lies there; one call unless there is no data."""
         try:
             answer = await self._kv.read_secret_version(path, mount_point=self._mount, raise_on_deleted_version=True)
+        except LostVersionError:
+            # Else what was half deleted could never be deleted, nor written anew.
+            return await self._marked(path)
         except InvalidPath as error:
             deleted = (error.json or {}).get("data")
             if not deleted:
-                return await self._read_marked(error, path)
+                if not is_absent(error):
+                    raise
+                return await self._marked(path)
             # Deleted, expired or destroyed: the 404 shows the metadata of the newest version.
             answer = {"data": deleted}
         metadata = answer["data"]["metadata"]
@@ -123,10 +128,8 @@ class KvV2Layout:
             return ()
         return entry_names(answer)
 
-    async def _read_marked(self, error: InvalidPath, path: str) -> StoredEntry | None:
+    async def _marked(self, path: str) -> StoredEntry | None:
         """Return the entry that is marked but has no data, None if there is no mark either."""
-        if not is_absent(error):
-            raise error
         metadata = await self._metadata(path)
         return None if metadata is None else StoredEntry({}, metadata.version, metadata.owner)
 
