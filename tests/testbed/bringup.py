@@ -45,7 +45,8 @@ def up(
     Args:
         name: None for $TESTBED, else `default`.
         operator: Also start the operator and wait for the Federation `local`.
-        with_chart: Install the CRDs and the chart; without them there is no operator, and nothing made for one.
+        with_chart: Install the CRDs and the chart. Without them there is no operator, and nothing is made for one in
+            the cluster, in Keycloak or in Vault.
         progress: Where to say what happens; None for the standard output.
 
     Raises:
@@ -72,8 +73,8 @@ def up(
         run_together(
             progress,
             lambda: _bring_up_cluster(stack, progress, with_chart=with_chart, with_operator=with_operator),
-            lambda: _bring_up_vault(stack, progress),
-            lambda: _bring_up_keycloak(stack, progress),
+            lambda: _bring_up_vault(stack, progress, provisioned=with_chart),
+            lambda: _bring_up_keycloak(stack, progress, provisioned=with_chart),
             lambda: _bring_up_containerd(stack, progress),
         )
         if with_operator:
@@ -149,18 +150,20 @@ def _bring_up_node(stack: Stack, progress: Progress) -> None:
     operator_pod.wait_for_node(stack, progress)
 
 
-def _bring_up_vault(stack: Stack, progress: Progress) -> None:
+def _bring_up_vault(stack: Stack, progress: Progress, *, provisioned: bool) -> None:
     stack.start("vault", progress)
     # Here, not at the end: whatever fails later, a person can look into what runs.
     write_env(stack)
-    public_key = stack.paths.service_account_public_key.read_text()
-    provision_vault(stack.api("vault"), public_key, progress)
+    if provisioned:
+        public_key = stack.paths.service_account_public_key.read_text()
+        provision_vault(stack.api("vault"), public_key, progress)
 
 
-def _bring_up_keycloak(stack: Stack, progress: Progress) -> None:
+def _bring_up_keycloak(stack: Stack, progress: Progress, *, provisioned: bool) -> None:
     stack.start("keycloak", progress)
-    provision_keycloak(stack.api("keycloak"), stack.credentials)
-    progress.say("keycloak: realm provisioned")
+    if provisioned:
+        provision_keycloak(stack.api("keycloak"), stack.credentials)
+        progress.say("keycloak: realm provisioned")
 
 
 def down(name: str | None = None, *, keep_data: bool = False, progress: Progress | None = None) -> None:
