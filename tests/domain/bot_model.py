@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
+    NOT_BEFORE,
     AddRoles,
     BotStep,
     CreateClient,
@@ -112,12 +113,14 @@ class BotWorld:
                 assert secret is not None, "a secret that nobody knows cannot be kept"
                 self.client = desired_client(self.desired, secret=secret, not_before=int(self.now.timestamp()))
                 self._new_service_account()
-            case UpdateClient(_, replace_secret):
+            case UpdateClient(fields, replace_secret):
                 assert self.client is not None
                 fresh = self.fresh("secret") if replace_secret else None
                 if not self.client.flags.get(SERVICE_ACCOUNTS):
                     self._new_service_account()
-                self.client = _put(self.client, corrected(desired_client(self.desired, secret=fresh), self.client))
+                not_before = int(self.now.timestamp()) if NOT_BEFORE in fields else 0
+                wanted = desired_client(self.desired, secret=fresh, not_before=not_before)
+                self.client = _put(self.client, corrected(wanted, self.client))
                 secret = fresh or secret
             case AddRoles(roles):
                 assert self.client is not None
@@ -179,7 +182,7 @@ def _put(found: ClientRecord, record: ClientRecord) -> ClientRecord:
         flags={**found.flags, **record.flags},
         attributes={name: value for name, value in attributes.items() if value},
         uris={name: values for name, values in uris.items() if values},
-        not_before=found.not_before,
+        not_before=record.not_before or found.not_before,
     )
 
 

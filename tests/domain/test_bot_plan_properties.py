@@ -203,6 +203,7 @@ DAMAGES: dict[str, Callable[[BotWorld], None]] = {
     "the client is disabled": _with_client(description="by hand", enabled=False),
     "the flags of the client are changed": _with_client(flags={}),
     "notBefore is moved to now": _with_client(not_before=int(NOW.timestamp())),
+    "notBefore is moved to tomorrow": _with_client(not_before=int(NOW.timestamp()) + 86400),
     "an address is added to the client": _with_client(uris={"redirectUris": ("https://evil.example/*",)}),
     "the secret is changed in Vault": _tamper_with_secret,
     "the tokens are changed in Vault": _tamper_with_tokens,

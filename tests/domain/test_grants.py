@@ -97,6 +97,20 @@ def test_no_wildcard_covers_a_role_of_keycloaks_own_clients(client: str) -> None
     assert judged(grants({"clientRoles": {client: ["manage-users"]}}), ask).granted
 
 
+def test_the_clients_that_administer_other_realms_are_reserved_too() -> None:
+    """In the realm `master` the client `fl-realm` administers `fl`: no wildcard covers its roles."""
+    wide, exact = ({"clientRoles": {"fl-realm": roles}} for roles in (["*"], ["view-users"]))
+    ask = Ask(AskKind.CLIENT_ROLE, "view-users", "fl-realm")
+    assert not judged(grants(wide), ask).granted
+    assert judged(grants(exact), ask).granted
+
+
+@pytest.mark.parametrize("path", ["/sites/../admins", "/sites/./a", "/sites//a", "/sites/"])
+def test_a_group_path_that_leads_elsewhere_is_never_covered(path: str) -> None:
+    """A prefix covers what lies below it, and not what begins like it."""
+    assert not judged(grants({"groups": ["/sites/*", path]}), Ask(AskKind.GROUP, path)).granted
+
+
 def test_the_reserved_clients_are_those_of_every_realm() -> None:
     """Exactly the clients that Keycloak makes in each realm are reserved."""
     assert set(RESERVED_CLIENTS) == {

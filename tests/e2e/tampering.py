@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -215,6 +216,11 @@ BOT_HANDS: dict[str, Hand] = {
     ),
     "disabled": Hand(
         lambda s: s.hands.change_client(s.uuid, enabled=False), lambda s: s.client("enabled") is True, ("enabled",)
+    ),
+    "not-before-moved": Hand(
+        lambda s: s.hands.change_client(s.uuid, notBefore=int(time.time()) + 86400),
+        lambda s: int(str(s.client("notBefore"))) <= time.time() + 1,
+        ("notBefore",),
     ),
     "flows-opened": Hand(
         _open_flows,

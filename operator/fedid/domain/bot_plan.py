@@ -23,6 +23,7 @@ from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 
 __all__ = [
+    "NOT_BEFORE",
     "AddRoles",
     "BotStep",
     "CreateClient",
@@ -37,6 +38,11 @@ __all__ = [
     "WithdrawToken",
     "plan_bot",
 ]
+
+
+NOT_BEFORE = "notBefore"
+_CLOCK_TOLERANCE_SECONDS = 5
+"""How far what is known of Keycloak's clock may lag behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,7 @@ def plan_bot(
         uid: Of the object; spreads renewals.
         now: Keycloak's clock (aware UTC), since it set the tokens' instants.
     """
-    client_steps = _client_steps(desired, observed) if observed.keycloak_seen else ()
+    client_steps = _client_steps(desired, observed, now) if observed.keycloak_seen else ()
     role_steps = _role_steps(observed, roles) if observed.keycloak_seen else ()
     mints = tuple(
         MintToken(name, why)
@@ -171,11 +177,14 @@ def plan_bot(
     return (*client_steps, *role_steps, *proof, *mints, *secret, *published, *withdrawn)
 
 
-def _client_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
+def _client_steps(desired: DesiredBot, observed: ObservedBot, now: datetime) -> tuple[BotStep, ...]:
     if observed.client is None:
         keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn and not _vault_moved(observed)
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
+    if observed.client.not_before > now.timestamp() + _CLOCK_TOLERANCE_SECONDS:
+        # By hand: until that instant every token would be refused, the next one too.
+        fields = (*fields, NOT_BEFORE)
     # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.
     replace = _changed_behind_our_back(observed) or not observed.client.secret or observed.recorded.withdrawn
     return (UpdateClient(fields, replace),) if fields or replace else ()

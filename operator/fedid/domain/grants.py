@@ -30,6 +30,16 @@ RESERVED_CLIENTS = frozenset(
 """Keycloak's own clients: their roles administer the realm, so no wildcard ever covers them."""
 
 
+def _is_reserved(client_id: str) -> bool:
+    """Tell whether a client is Keycloak's own; in the realm `master` each realm has one, named `<realm>-realm`."""
+    return client_id in RESERVED_CLIENTS or client_id.endswith("-realm")
+
+
+def _is_plain_path(path: str) -> bool:
+    """Tell whether a group's path says where it leads: `/sites/../admins` begins with `/sites/` and is elsewhere."""
+    return not {"", ".", ".."} & {*path.removeprefix("/").split("/")}
+
+
 class AskKind(StrEnum):
     """What can be asked for; the value is the field of a rule that covers it."""
 
@@ -79,10 +89,12 @@ class Grant:
 
     def covers(self, ask: Ask) -> bool:
         """Tell whether the rule lets its namespaces have this."""
+        if ask.kind is AskKind.GROUP and not _is_plain_path(ask.value):
+            return False
         if ask.kind is not AskKind.CLIENT_ROLE:
             return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
         patterns = self.client_roles.get(ask.client_id, ())
-        if ask.client_id in RESERVED_CLIENTS:
+        if _is_reserved(ask.client_id):
             return ask.value in patterns
         return any(_matches(pattern, ask.value) for pattern in patterns)
 

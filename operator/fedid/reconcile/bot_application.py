@@ -7,6 +7,7 @@ from typing import assert_never
 
 from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
+    NOT_BEFORE,
     AddRoles,
     BotStep,
     CreateClient,
@@ -157,7 +158,8 @@ class BotApplication:
 
     async def _update_client(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None
-        client = desired_client(self._desired, secret=fresh)
+        not_before = int(self._provider.server_now().timestamp()) if NOT_BEFORE in step.fields else 0
+        client = desired_client(self._desired, secret=fresh, not_before=not_before)
         await self._provider.update_client(corrected(client, observed.client) if observed.client else client)
         if fresh is not None:
             facts.secret = fresh
