@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     begin = commands.add_parser("up", help="start the stack, or what is missing of it")
     begin.add_argument("--no-operator", action="store_true", help="only the servers")
-    begin.add_argument("--no-chart", action="store_true", help="not even the CRDs and the chart")
+    begin.add_argument("--no-chart", action="store_true", help="servers as they come, with nothing that fedid needs")
     begin.set_defaults(run=_up)
 
     end = commands.add_parser("down", help="stop the stack and remove its state")

@@ -5,6 +5,7 @@ whatever an earlier one left, and costs little when nothing is missing.
 """
 
 import fcntl
+import json
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def up(
     Args:
         name: None for $TESTBED, else `default`.
         operator: Also start the operator and wait for the Federation `local`.
-        with_chart: Install the CRDs and the chart; without them there is no operator.
+        with_chart: Install the CRDs and the chart. Without them there is no operator, and nothing is made for one in
+            the cluster, in Keycloak or in Vault.
         progress: Where to say what happens; None for the standard output.
 
     Raises:
@@ -71,8 +73,8 @@ def up(
         run_together(
             progress,
             lambda: _bring_up_cluster(stack, progress, with_chart=with_chart, with_operator=with_operator),
-            lambda: _bring_up_vault(stack, progress),
-            lambda: _bring_up_keycloak(stack, progress),
+            lambda: _bring_up_vault(stack, progress, provisioned=with_chart),
+            lambda: _bring_up_keycloak(stack, progress, provisioned=with_chart),
             lambda: _bring_up_containerd(stack, progress),
         )
         if with_operator:
@@ -108,9 +110,9 @@ def _bring_up_cluster(stack: Stack, progress: Progress, *, with_chart: bool, wit
         stack.start(server, progress)
     if stack.node is not None:
         _bring_up_node(stack, progress)
-    cluster.provision_cluster(stack.api("kube"), stack.credentials.operator_client_secret)
     if not with_chart:
         return
+    cluster.provision_cluster(stack.api("kube"), stack.credentials.operator_client_secret)
     if stack.node is not None:
         # Before the chart: a pod whose image is not there yet waits long before it is tried again.
         reference = stack.node.images.operator.reference
@@ -148,18 +150,20 @@ def _bring_up_node(stack: Stack, progress: Progress) -> None:
     operator_pod.wait_for_node(stack, progress)
 
 
-def _bring_up_vault(stack: Stack, progress: Progress) -> None:
+def _bring_up_vault(stack: Stack, progress: Progress, *, provisioned: bool) -> None:
     stack.start("vault", progress)
     # Here, not at the end: whatever fails later, a person can look into what runs.
     write_env(stack)
-    public_key = stack.paths.service_account_public_key.read_text()
-    provision_vault(stack.api("vault"), public_key, progress)
+    if provisioned:
+        public_key = stack.paths.service_account_public_key.read_text()
+        provision_vault(stack.api("vault"), public_key, progress)
 
 
-def _bring_up_keycloak(stack: Stack, progress: Progress) -> None:
+def _bring_up_keycloak(stack: Stack, progress: Progress, *, provisioned: bool) -> None:
     stack.start("keycloak", progress)
-    provision_keycloak(stack.api("keycloak"), stack.credentials)
-    progress.say("keycloak: realm provisioned")
+    if provisioned:
+        provision_keycloak(stack.api("keycloak"), stack.credentials)
+        progress.say("keycloak: realm provisioned")
 
 
 def down(name: str | None = None, *, keep_data: bool = False, progress: Progress | None = None) -> None:
@@ -242,7 +246,7 @@ def env_path(stack: Stack) -> str:
 
 
 def write_env(stack: Stack) -> None:
-    """Write the shell exports that make a person the administrator of everything."""
+    """Write the shell exports that make a person the administrator of everything, ready for docs/guide."""
     exports = {
         "KUBECONFIG": str(stack.paths.kubeconfig),
         "KEYCLOAK_URL": stack.keycloak_url,
@@ -252,8 +256,14 @@ def write_env(stack: Stack) -> None:
         "VAULT_TOKEN": stack.vault_keys.root_token,
         "FEDID_TESTBED_STATE": str(stack.paths.root),
     }
+    if stack.node is not None:
+        write_private(stack.paths.values, json.dumps(operator_pod.guide_values(stack), indent=1))
+        exports["VALUES"] = str(stack.paths.values)
+        exports["POD_IMAGE"] = stack.node.images.base.reference
+        exports["HOST_NETWORK"] = "true"
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
-    lines.append(f'export PATH={shlex.quote(str(stack.paths.bin))}:"$PATH"')
+    # Keycloak's folder last: of what it holds only kcadm.sh is meant.
+    lines.append(f'export PATH={shlex.quote(str(stack.paths.bin))}:"$PATH":{shlex.quote(str(stack.kcadm.parent))}')
     text = "\n".join(lines) + "\n"
     write_private(stack.paths.env, text)
     if stack.name == DEFAULT_NAME:

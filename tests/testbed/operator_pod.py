@@ -31,6 +31,12 @@ def chart_values(stack: "Stack", *, with_operator: bool) -> dict[str, Any]:
     }
 
 
+def guide_values(stack: "Stack") -> dict[str, Any]:
+    """Return the values that a person needs to install the chart here by hand; `helm test` finds no Service here."""
+    values = chart_values(stack, with_operator=True)
+    return {**values, "installationCheck": {"operatorUrl": stack.operator_url}}
+
+
 def wait_for_node(stack: "Stack", progress: Progress) -> None:
     """Wait until the node takes pods.
 

@@ -53,6 +53,11 @@ class StatePaths:
         return self.root / "env"
 
     @property
+    def values(self) -> Path:
+        """Values of the chart for whoever installs it by hand."""
+        return self.root / "values.json"
+
+    @property
     def default_env(self) -> Path:
         """The same for the default stack, at the place that the README names."""
         return self.root.parent / "env"

@@ -103,6 +103,11 @@ class Stack:
         return f"http://{LOOPBACK}:{self.ports.keycloak}"
 
     @property
+    def kcadm(self) -> Path:
+        """Keycloak's command line for administrators."""
+        return self.binaries.keycloak_home / "bin" / "kcadm.sh"
+
+    @property
     def vault_url(self) -> str:
         """Vault."""
         return f"http://{LOOPBACK}:{self.ports.vault}"

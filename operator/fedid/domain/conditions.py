@@ -42,7 +42,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has its status; every one is explained in docs/conditions.md."""
+    """Why a condition has its status; docs/guide/8-troubleshooting.md explains every one."""
 
     READY = "Ready"
     GRANTED = "Granted"
