@@ -74,7 +74,10 @@ def uninstall_report(counts: Mapping[str, int], release: str, namespace: str) ->
         f"  kubectl delete {plurals} -A --all\n"
         f"  helm uninstall {release} --namespace {namespace}\n"
         "To uninstall all the same, for example to install fedid again, which then continues where it was:\n"
-        f"  {_without_looking(release, namespace)}"
+        f"  {_without_looking(release, namespace)}\n"
+        "To keep it after all: Helm calls the release `uninstalling` until it is put back to the revision it had,\n"
+        f"which is the last one that `helm history {release} --namespace {namespace}` lists:\n"
+        f"  helm rollback {release} <revision> --namespace {namespace}"
     )
     return Report(text, well=False)
 

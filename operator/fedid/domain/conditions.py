@@ -58,7 +58,6 @@ class Reason(StrEnum):
     FEDERATION_IN_USE = "FederationInUse"
     ROLE_MISSING = "RoleMissing"
     GROUP_MISSING = "GroupMissing"
-    AUDIENCE_MISSING = "AudienceMissing"
     TOKEN_REJECTED = "TokenRejected"
     BOT_MISSING = "BotMissing"
     BOT_DELETING = "BotDeleting"
