@@ -26,7 +26,7 @@ from fedid.cli.uninstall import uninstall_report
     ],
 )
 def test_identities_stop_an_uninstallation(counts: Mapping[str, int], told: str) -> None:
-    """It says how many of which kind, that nothing is revoked, and both ways on."""
+    """It says how many of which kind, that nothing is revoked, both ways on, and the way back."""
     report = uninstall_report(counts, "ids", "platform")
 
     assert report.exit_code == 1
@@ -34,7 +34,8 @@ def test_identities_stop_an_uninstallation(counts: Mapping[str, int], told: str)
     assert "Uninstalling revokes nothing." in report.text
     assert "fedid.io/revoke" in report.text
     assert "\n  kubectl delete botclients,federationusers,podidentities -A --all\n" in report.text
-    assert report.text.endswith("\n  helm uninstall ids --namespace platform --no-hooks")
+    assert "\n  helm uninstall ids --namespace platform --no-hooks\n" in report.text
+    assert report.text.endswith("\n  helm rollback ids <revision> --namespace platform")
 
 
 @pytest.mark.parametrize("counts", [{}, {"BotClient": 0, "FederationUser": 0, "PodIdentity": 0}])
