@@ -102,7 +102,7 @@ def test_restarts_of_everything_while_a_hundred_identities_rotate(
     del proxies
     names = [f"bot-{number}" for number in range(IDENTITIES)]
     selector = {"pods": {"selector": {"matchLabels": {"app": "consumer"}}}}
-    tenant.apply(*(bot(name, tokens=[{"name": "default", "lifetime": "60s"}]) for name in names))
+    tenant.apply(*(bot(name, tokens=[{"name": "default", "lifetime": "90s"}]) for name in names))
     tenant.apply(*(pod_identity(name, **(selector if name in names[:MOUNTED] else {})) for name in names))
     for name in names:
         tenant.ready("PodIdentity", name, seconds=180)
@@ -118,7 +118,7 @@ def test_restarts_of_everything_while_a_hundred_identities_rotate(
         stack.kill("kube-apiserver")
         stack.start("kube-apiserver")
         for name, file in files.items():
-            eventually(lambda f=file, n=name: f.read_text() != first[n], f"{name} rotated", seconds=120)
+            eventually(lambda f=file, n=name: f.read_text() != first[n], f"{name} rotated", seconds=150)
         for name in names:
             eventually(lambda n=name: _fresh(tenant, n), f"{name} holds a fresh token", seconds=120)
     assert found.looks > IDENTITIES

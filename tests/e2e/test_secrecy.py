@@ -150,6 +150,8 @@ EVERYWHERE = {
     *((verb, "", "namespaces") for verb in ("get", "list", "watch")),
     # Secrets of the whole cluster: the price of serving every namespace; with watchNamespaces only of those.
     *((verb, "", "secrets") for verb in ("get", "list", "watch", "create", "update", "delete")),
+    # To tell pods of a change; a policy leaves the patch with one annotation.
+    *((verb, "", "pods") for verb in ("list", "patch")),
     ("create", "", "events"),
 }
 AT_HOME = EVERYWHERE | {("create", "", "configmaps"), ("get", "", "configmaps[fedid-installation]")}
@@ -183,7 +185,7 @@ def test_the_account_of_the_operator_may_do_exactly_this(
 
 FORBIDDEN = {
     "run a pod": ("POST", "/api/v1/namespaces/site-a/pods"),
-    "look at pods": ("GET", "/api/v1/pods"),
+    "read one pod": ("GET", "/api/v1/namespaces/site-a/pods/any"),
     "make a token of another account": ("POST", "/api/v1/namespaces/kube-system/serviceaccounts/default/token"),
     "make a token of its own": ("POST", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/fedid/token"),
     "bind a role": ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"),

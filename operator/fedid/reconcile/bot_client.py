@@ -39,7 +39,7 @@ from fedid.reconcile.gate import (
     with_finalizer,
 )
 from fedid.reconcile.roles import existing_roles
-from fedid.reconcile.status import kept_conditions, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
@@ -70,11 +70,11 @@ class BotReconciler:
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
-            newest = self._world.directory.get(meta.key) or body
+            newest = newest_of(self._world, body)
             if (newest.get("status") or {}).get("revocation"):
                 await tell_waiting(self._world, newest, error)  # in the middle of being withdrawn
             else:
-                await self._tell(newest, error)
+                await self._tell(newest, error, meta.generation)
             raise
 
     async def _make_true(self, body: Body) -> Outcome:
@@ -203,9 +203,10 @@ class BotReconciler:
             "revocation": None,
             **published_fields,
         }
-        await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
+        latest = newest_of(self._world, body)
+        await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
 
-    async def _tell(self, body: Body, error: Error) -> None:
+    async def _tell(self, body: Body, error: Error, generation: int) -> None:
         """Tell what went wrong, unless everything published is still good and only a backend is away."""
         if meta_of(body).deleting or (isinstance(error, BackendUnavailableError) and self._still_good(body)):
             return
@@ -214,7 +215,8 @@ class BotReconciler:
         told += kept_conditions(body, _PARTS, but=about)
         if about is not None:
             told.append(Condition(about, False, reason, error.message))
-        await write_status(self._world, body, told, {"federation": pinned_federation(self._world, body)})
+        pinned = {"federation": pinned_federation(self._world, body)}
+        await write_status(self._world, body, told, pinned, generation=generation)
 
     def _still_good(self, body: Body) -> bool:
         """Tell whether everything published is good although a look at it failed."""

@@ -29,7 +29,7 @@ from fedid.errors import (
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import backends_of, federation_name, without_finalizer
-from fedid.reconcile.status import write_status
+from fedid.reconcile.status import newest_of, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
@@ -72,7 +72,7 @@ class BotTeardown:
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
-            await tell_waiting(self._world, self._world.directory.get(meta.key) or body, error)
+            await tell_waiting(self._world, newest_of(self._world, body), error)
             raise
         return Outcome() if finished else self._soon()
 

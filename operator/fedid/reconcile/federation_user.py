@@ -48,7 +48,7 @@ from fedid.reconcile.gate import (
     without_finalizer,
 )
 from fedid.reconcile.roles import existing_roles, role_names
-from fedid.reconcile.status import kept_conditions, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
@@ -76,8 +76,12 @@ class UserReconciler:
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
-            newest = self._world.directory.get(meta.key) or body
-            await (tell_waiting(self._world, newest, error) if meta.deleting else self._tell(newest, error))
+            newest = newest_of(self._world, body)
+            await (
+                tell_waiting(self._world, newest, error)
+                if meta.deleting
+                else self._tell(newest, error, meta.generation)
+            )
             raise
 
     async def _make_true(self, body: Body) -> Outcome:
@@ -193,7 +197,8 @@ class UserReconciler:
             Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced),
         )
         fields = {"federation": backends.federation.meta.key.name, "userId": user_id, "revocation": None}
-        await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
+        latest = newest_of(self._world, body)
+        await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
 
     async def _delete(self, body: Body) -> Outcome:
         meta = meta_of(body)
@@ -245,7 +250,7 @@ class UserReconciler:
         message = f"Revocation proven for user {username}: sessions ended, {user_id or 'no id'} answers 404"
         await self._world.cluster.emit(body, reason="RevocationProven", message=message, warning=False, action="Revoke")
 
-    async def _tell(self, body: Body, error: Error) -> None:
+    async def _tell(self, body: Body, error: Error, generation: int) -> None:
         if isinstance(error, BackendUnavailableError) and ready_at_generation(body):
             return  # the account stands; only a look at it has to wait
         reason = reason_of(error)
@@ -254,7 +259,8 @@ class UserReconciler:
         told += kept_conditions(body, (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED), but=about)
         if about is not None:
             told.append(Condition(about, False, reason, error.message))
-        await write_status(self._world, body, told, {"federation": pinned_federation(self._world, body)})
+        pinned = {"federation": pinned_federation(self._world, body)}
+        await write_status(self._world, body, told, pinned, generation=generation)
 
     async def _tell_repair(self, body: Body, plan: tuple[UserStep, ...]) -> None:
         made_anew = [step for step in plan if isinstance(step, CreateUser)]  # it took its groups and roles along

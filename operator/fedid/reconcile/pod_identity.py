@@ -18,7 +18,7 @@ from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import backends_of, federation_name
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets
-from fedid.reconcile.status import ready_at_generation, write_status
+from fedid.reconcile.status import newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["PodIdentityReconciler"]
@@ -50,7 +50,7 @@ class PodIdentityReconciler:
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
-            await self._tell(self._world.directory.get(meta.key) or body, error)
+            await self._tell(newest_of(self._world, body), error, meta.generation)
             raise
 
     async def _make_true(self, body: Body, spec: PodIdentity) -> Outcome:
@@ -160,9 +160,10 @@ class PodIdentityReconciler:
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
         }
-        await write_status(self._world, self._world.directory.get(spec.meta.key) or body, told, fields)
+        latest = newest_of(self._world, body)
+        await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
 
-    async def _tell(self, body: Body, error: Error) -> None:
+    async def _tell(self, body: Body, error: Error, generation: int) -> None:
         """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
         status = body.get("status") or {}
         passing = isinstance(error, BackendUnavailableError) or error.reason == Reason.WAITING_FOR_BOT
@@ -172,7 +173,7 @@ class PodIdentityReconciler:
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
-        await write_status(self._world, body, told, {})
+        await write_status(self._world, body, told, {}, generation=generation)
 
 
 def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:

@@ -9,13 +9,21 @@ from fedid.domain.conditions import Condition, ConditionType, Reason, condition_
 from fedid.domain.resources import Body, meta_of
 from fedid.reconcile.world import World
 
-__all__ = ["kept_conditions", "merge_patch", "ready_at_generation", "write_status"]
+__all__ = ["kept_conditions", "merge_patch", "newest_of", "ready_at_generation", "write_status"]
 
 _ORDINARY = frozenset({Reason.PROGRESSING, Reason.REVOKING, Reason.WAITING_FOR_BOT, Reason.BOT_DELETING})
 """Reasons for not being ready that belong to an ordinary life."""
 
 
-async def write_status(world: World, body: Body, told: Sequence[Condition], fields: Mapping[str, Any]) -> Body | None:
+def newest_of(world: World, body: Body) -> Body:
+    """Return what is known of that very object now; statuses are written over the newest one."""
+    found = world.directory.get(meta_of(body).key)
+    return found if found is not None and found["metadata"]["uid"] == body["metadata"]["uid"] else body
+
+
+async def write_status(
+    world: World, body: Body, told: Sequence[Condition], fields: Mapping[str, Any], *, generation: int | None = None
+) -> Body | None:
     """Bring `status` to the told conditions and fields; one PATCH, or none if nothing differs.
 
     Args:
@@ -23,15 +31,18 @@ async def write_status(world: World, body: Body, told: Sequence[Condition], fiel
         body: The object as last read; only this uid is written to.
         told: Every condition that holds now; others go.
         fields: Status fields to set; None removes one, absent ones stay.
+        generation: What is told is true of this one; None: of `body`. A spec may change while a pass over the former
+            one runs.
 
     Returns:
         The newest body, None if the object is gone.
     """
     meta = meta_of(body)
+    generation = meta.generation if generation is None else generation
     observed: Mapping[str, Any] = body.get("status") or {}
-    wanted = {**observed, **fields, "observedGeneration": meta.generation}
+    wanted = {**observed, **fields, "observedGeneration": generation}
     wanted["conditions"] = merged_conditions(
-        observed.get("conditions") or (), told, generation=meta.generation, now=world.clock.now()
+        observed.get("conditions") or (), told, generation=generation, now=world.clock.now()
     )
     wanted = {name: value for name, value in wanted.items() if value is not None}
     patch = merge_patch(observed, wanted)
