@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from fedid.adapters.answer import Call
 from fedid.adapters.clock import SystemClock
@@ -43,6 +44,10 @@ from fedid.settings import Settings
 __all__ = ["Operator", "build_operator"]
 
 _log = logging.getLogger("fedid")
+
+CLUSTER = "kubernetes"
+"""The backend that keys are parked on while the API server is away."""
+_AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 _CONNECTIONS = 32
 """To each backend; no more than this is in flight, so no request waits for a connection while its time runs."""
@@ -96,6 +101,8 @@ class Operator:
     access: ClusterAccess
     cluster: KubernetesCluster
     synced: bool = False
+    cluster_troubled: bool = False
+    """Whether the API server was away at the last request to it."""
 
     def news(self, key: ObjectKey, priority: Priority = Priority.CHANGE, *, look: bool = True) -> None:
         """Ask for a pass over an object."""
@@ -128,6 +135,25 @@ class Operator:
                 else:
                     self.news(key, Priority.CHANGE if key.kind == FEDERATION else self._priority_of(key))
         self.synced = True
+
+    def note_cluster_call(self, call: Call) -> None:
+        """Remember whether the API server is away; once it answers again, wake all that wait for it.
+
+        Else each of them would come back by itself, late after a long outage. A 500 is about one request.
+        """
+        away = call.status is None or call.status in _AWAY
+        if self.cluster_troubled and not away:
+            self.queue.wake(CLUSTER)
+        self.cluster_troubled = away
+
+    async def look_for_cluster(self) -> None:
+        """Ask the API server something small if it was away at the last request.
+
+        Raises:
+            Error: It still is.
+        """
+        if self.cluster_troubled:
+            await self.cluster.read(FEDERATION, None, "none")  # 404 is an answer too
 
     def _is_watched(self, body: Body) -> bool:
         namespace, watched = body["metadata"].get("namespace"), self.settings.watch_namespaces
@@ -175,7 +201,11 @@ async def build_operator(settings: Settings) -> Operator:
     def count(call: Call) -> None:
         metrics.calls.labels(call.backend, call.method, str(call.status or call.failure)).inc()
 
-    cluster = KubernetesCluster(access, clock, on_call=count)
+    def count_of_cluster(call: Call) -> None:
+        count(call)
+        operator.note_cluster_call(call)
+
+    cluster = KubernetesCluster(access, clock, on_call=count_of_cluster)
     queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock.monotonic)
 
     def wake(

@@ -22,6 +22,7 @@ __all__ = ["run"]
 _log = logging.getLogger("fedid")
 
 
+_CLUSTER_LOOK_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
@@ -51,16 +52,19 @@ async def _work(operator: Operator, stop: asyncio.Event) -> None:
         return
     operator.workers.start()
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
-    relisting = asyncio.create_task(_relist_regularly(operator, stop))
+    background = [
+        asyncio.create_task(_relist_regularly(operator, stop)),
+        asyncio.create_task(_look_for_cluster(operator, stop)),
+    ]
     try:
         while not stop.is_set():
             await watch(operator, stop)
             await _pause(stop, _FIRST_PAUSE_SECONDS)
             await _patiently(operator.relist, stop)  # what was missed meanwhile
     finally:
-        relisting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await relisting
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
@@ -75,6 +79,14 @@ async def _relist_regularly(operator: Operator, stop: asyncio.Event) -> None:
     while not stop.is_set():
         await _pause(stop, operator.settings.relist_period.total_seconds())
         await _patiently(operator.relist, stop)
+
+
+async def _look_for_cluster(operator: Operator, stop: asyncio.Event) -> None:
+    """While the API server is away, ask for it every second for all that wait."""
+    while not stop.is_set():
+        await _pause(stop, _CLUSTER_LOOK_SECONDS)
+        with contextlib.suppress(Error):
+            await operator.look_for_cluster()
 
 
 async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:
