@@ -15,6 +15,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import BackendRejectedError, BackendUnavailableError
 from tests.fakes.failures import Failures
+from tests.fakes.pods import pod_manifest
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 BOT = ObjectKey(BOT_CLIENT, NAMESPACE, "trainer")
@@ -93,11 +94,13 @@ class Credentials:
 
 
 async def published() -> SmallOperator:
-    """Return an operator with a bot that is published, and a PodIdentity that is mounted."""
+    """Return an operator with a bot that is published, and a PodIdentity that a pod mounts."""
     made = SmallOperator()
+    made.cluster.put_pod(pod_manifest(NAMESPACE, "trainer-1", {"app": "trainer"}, mounts=["trainer"]))
     want(made)
     platform = {"generic": {"files": {"token": "{token}"}}}
-    spec = {"role": "client", "botClientRef": {"name": "trainer"}, "platform": platform}
+    pods = {"selector": {"matchLabels": {"app": "trainer"}}}
+    spec = {"role": "client", "botClientRef": {"name": "trainer"}, "platform": platform, "pods": pods}
     made.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", spec)
     await made.advance(10)
     assert ready(made) == ("True", "Ready")
@@ -107,7 +110,7 @@ async def published() -> SmallOperator:
 
 @pytest.fixture
 async def operator() -> SmallOperator:
-    """A bot that is published, and a PodIdentity that is mounted."""
+    """A bot that is published, and a PodIdentity that a pod mounts."""
     return await published()
 
 
@@ -123,8 +126,9 @@ def assert_nothing_is_left(operator: SmallOperator, reason: str) -> None:
 
 
 async def test_a_suspended_bot_is_withdrawn_with_proof_and_stays(operator: SmallOperator) -> None:
-    """Every credential is refused, the status keeps the proof, and one Event tells it."""
+    """Every credential is refused, pods are told, the status keeps the proof, and one Event tells it."""
     taken = await Credentials.of(operator)
+    operator.cluster.nudges.clear()
     assert all(await taken.accepted())
     want(operator, suspend=True)
     await operator.advance(5)
@@ -139,6 +143,7 @@ async def test_a_suspended_bot_is_withdrawn_with_proof_and_stays(operator: Small
     (proof,) = proofs(operator)
     assert revoked["message"] in proof
     assert "was accepted at" in proof
+    assert [name for name, _ in operator.cluster.nudges] == ["trainer-1", "trainer-1"]
 
 
 async def test_while_it_is_suspended_nothing_is_written(operator: SmallOperator) -> None:
