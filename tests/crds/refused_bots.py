@@ -165,4 +165,34 @@ BOT_ROWS: list[Row] = [
         "spec.tokens",
         "or for none",
     ),
+    (
+        "suspend is a word",
+        {"spec.suspend": "yes"},
+        "spec.suspend",
+        "must be of type boolean",
+    ),
+    (
+        "expiresAt is a duration",
+        {"spec.expiresAt": "720h"},
+        "spec.expiresAt",
+        "must be of type date-time",
+    ),
+    (
+        "expiresAt is a day without a time",
+        {"spec.expiresAt": "2030-01-31"},
+        "spec.expiresAt",
+        "must be of type date-time",
+    ),
+    (
+        "expiresAt says not where it is that time",
+        {"spec.expiresAt": "2030-01-31T18:00:00"},
+        "spec.expiresAt",
+        "must be of type date-time",
+    ),
+    (
+        "expiresAt is on a day that no month has",
+        {"spec.expiresAt": "2030-02-30T18:00:00Z"},
+        "spec.expiresAt",
+        "must be of type date-time",
+    ),
 ]

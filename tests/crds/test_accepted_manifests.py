@@ -162,6 +162,10 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         "spec.tokens": [{"name": f"token-{i}", "type": "jwt", "lifetime": "1h"} for i in range(16)]
     }),
     ("two tokens of the Federation's lifetime", BOT, {"spec.tokens": [{"name": "a"}, {"name": "b"}]}),
+    ("a bot that is suspended and expires", BOT, {"spec.suspend": True, "spec.expiresAt": "2030-01-31T18:00:00Z"}),
+    ("an instant with an offset and a fraction", BOT, {"spec.expiresAt": "2030-01-31T19:30:00.123456789+01:30"}),
+    ("an instant in small letters", BOT, {"spec.expiresAt": "2030-01-31t18:00:00z"}),
+    ("an instant in the past", BOT, {"spec.expiresAt": "1999-12-31T23:59:59Z"}),
     ("a user with nothing but a name", USER, {"spec": {"username": "a"}}),
     ("a username that is an e-mail address", USER, {"spec.username": "ana+fl@site-a.example"}),
     ("an e-mail address with all that may stand in it", USER, {"spec.email": "o'brien+a.b_c#1@x-y.site-a.example"}),
@@ -250,6 +254,7 @@ def test_left_out_fields_get_their_defaults(kube: Rest, namespace: str) -> None:
         {"name": "a", "type": "jwt"}
     ]
     assert _accept(kube, namespace, USER)["spec"]["enabled"] is True
+    assert _accept(kube, namespace, BOT)["spec"]["suspend"] is False
 
 
 def _accept(kube: Rest, namespace: str, manifest: Manifest) -> Manifest:

@@ -80,6 +80,8 @@ ACCEPTED: list[tuple[str, str, Spec]] = [
     ("a bot asks for other things", "BotClient", {
         "description": "x", "realmRoles": [], "audiences": ["superlink"], "tokens": [{"name": "b", "lifetime": "1h"}],
     }),
+    ("a bot is suspended", "BotClient", {"suspend": True}),
+    ("a bot is made to expire", "BotClient", {"expiresAt": "2030-01-31T18:00:00Z"}),
     ("a bot states its fixed fields again", "BotClient named", {
         "federationRef": {"name": "local"}, "clientId": "partner-bot",
     }),

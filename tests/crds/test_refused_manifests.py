@@ -38,7 +38,7 @@ UNKNOWN = [
     pytest.param(FEDERATION, "spec.keycloak.auth.token", id="a token cannot be written into a Federation"),
     pytest.param(FEDERATION, "spec.grant", id="grants is misspelt"),
     pytest.param(BOT, "spec.clientSecret", id="a client secret cannot be written into a BotClient"),
-    pytest.param(BOT, "spec.expiresAt", id="a BotClient cannot expire yet"),
+    pytest.param(BOT, "spec.suspended", id="suspend is misspelt"),
     pytest.param(USER, "spec.password", id="a password cannot be written into a FederationUser"),
     pytest.param(POD, "spec.botClientRef.namespace", id="a pod cannot mount across namespaces yet"),
 ]

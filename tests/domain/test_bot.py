@@ -21,8 +21,10 @@ from fedid.domain.bot import (
     desired_bot,
     desired_client,
     renewal_due_at,
+    suspension_of,
     token_entry,
 )
+from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.realm import ClientRecord, ProtocolMapper
 from fedid.domain.resources import parse_bot_client, parse_federation
@@ -56,6 +58,33 @@ def verdict(*denied: Ask, limit: timedelta | None = None) -> Verdict:
 def bot(spec: dict[str, Any], said: Verdict | None = None) -> DesiredBot:
     """Return what a spec becomes under the sample Federation."""
     return desired_bot(parse_bot_client(body("BotClient", spec)), FEDERATION, said or verdict(), owner=OWNER)
+
+
+AT_NOON = rfc3339(NOW)
+
+
+@pytest.mark.parametrize(
+    ("spec", "after", "reason"),
+    [
+        pytest.param({}, 0, None, id="neither is said"),
+        pytest.param({"suspend": False}, 0, None, id="suspend: false"),
+        pytest.param({"suspend": True}, 0, Reason.SUSPENDED, id="suspended"),
+        pytest.param({"expiresAt": AT_NOON}, -1, None, id="a microsecond before the instant"),
+        pytest.param({"expiresAt": AT_NOON}, 0, Reason.EXPIRED, id="the very instant"),
+        pytest.param({"expiresAt": AT_NOON}, 1, Reason.EXPIRED, id="a microsecond after it"),
+        pytest.param({"suspend": True, "expiresAt": AT_NOON}, -1, Reason.SUSPENDED, id="suspended, and to expire"),
+        pytest.param({"suspend": True, "expiresAt": AT_NOON}, 1, Reason.SUSPENDED, id="suspended, and expired since"),
+    ],
+)
+def test_a_bot_is_not_wanted_while_suspended_and_from_its_instant_on(
+    spec: dict[str, Any], after: int, reason: Reason | None
+) -> None:
+    """The message names the field, what it says, and how to get the bot back."""
+    found = suspension_of(parse_bot_client(body("BotClient", spec)), NOW + timedelta(microseconds=after))
+    assert (found.reason if found is not None else None) is reason
+    if found is not None:
+        field = "spec.suspend is true" if reason is Reason.SUSPENDED else f"spec.expiresAt was {AT_NOON}"
+        assert found.message.startswith(f"{field}, so nothing of this bot exists outside the cluster; set ")
 
 
 def test_the_bot_of_the_design_becomes_a_definite_client() -> None:

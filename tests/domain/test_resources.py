@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +121,8 @@ WRONG: list[tuple[str, str, object]] = [
     ("BotClient", "spec.tokens", "default"),
     ("BotClient", "spec.tokens.0", "default"),
     ("BotClient", "spec.tokens.0.lifetime", 600),
+    ("BotClient", "spec.suspend", "false"),
+    ("BotClient", "spec.expiresAt", 1893456000),
     ("FederationUser", "spec.enabled", "false"),
     ("FederationUser", "spec.email", ["ana@site-a.example"]),
     ("FederationUser", "spec.groups", "/sites/a"),
@@ -242,6 +244,40 @@ def test_a_client_id_that_is_written_as_the_default_needs_no_grant() -> None:
     """The default clientId is the default also when it is written out."""
     assert parse_bot_client(body("BotClient", {"clientId": "site-a.trainer"})).default_named
     assert not parse_bot_client(body("BotClient", {"clientId": "site-b.trainer"})).default_named
+
+
+INSTANTS = [
+    ("2030-01-31T18:00:00Z", datetime(2030, 1, 31, 18, tzinfo=UTC)),
+    ("2030-01-31t18:00:00z", datetime(2030, 1, 31, 18, tzinfo=UTC)),
+    ("2030-01-31T19:30:00+01:30", datetime(2030, 1, 31, 18, tzinfo=UTC)),
+    ("2030-01-31T18:00:00.123456789Z", datetime(2030, 1, 31, 18, 0, 0, 123456, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), INSTANTS, ids=[written for written, _ in INSTANTS])
+def test_an_instant_is_read_in_utc(written: str, meant: datetime) -> None:
+    """Every spelling that RFC 3339 knows means its instant, to the microsecond."""
+    found = parse_bot_client(body("BotClient", {"expiresAt": written, "suspend": True})).expires_at
+    assert found == meant
+    assert found is not None
+    assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["tomorrow", "720h", "2030-01-31", "2030-01-31T18:00:00", "2030-02-30T18:00:00Z", "0001-01-01T00:00:00+14:00"],
+)
+def test_what_is_no_instant_is_refused(written: str) -> None:
+    """A text that names no instant is refused by the field's name and an example, and never guessed at."""
+    with pytest.raises(InvalidSpecError, match=r"^spec\.expiresAt is .*; write an instant like 2030-01-31T18:00:00Z$"):
+        parse_bot_client(body("BotClient", {"expiresAt": written}))
+
+
+def test_a_bot_is_wanted_for_ever_unless_it_says_otherwise() -> None:
+    """Without either field, or with both empty, it is neither suspended nor expires."""
+    for spec in ({}, {"suspend": False, "expiresAt": ""}):
+        found = parse_bot_client(body("BotClient", spec))
+        assert (found.suspend, found.expires_at) == (False, None)
 
 
 def test_the_user_of_the_design_is_read() -> None:

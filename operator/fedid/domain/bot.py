@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fedid.domain.conditions import rfc3339
+from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import client_uuid
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
@@ -17,18 +17,29 @@ from fedid.domain.tokens import MintedToken, TokenExpectation
 
 __all__ = [
     "DesiredBot",
+    "Suspension",
     "asks_of_bot",
     "client_differences",
     "client_entry",
     "corrected",
     "desired_bot",
     "desired_client",
+    "suspension_of",
     "token_entry",
 ]
 
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
 _KEYCLOAKS_OWN = ("realm_client", "client.secret.", "backchannel.logout.")
 """How the attributes begin that Keycloak sets by itself (26.7.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Why nothing of a bot may exist outside the cluster, although its object does."""
+
+    reason: Reason
+    """`Suspended` or `Expired`."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,25 @@ class DesiredBot:
             *sorted(f"audience {audience!r}" for audience in self.audiences),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def suspension_of(spec: BotClient, now: datetime) -> Suspension | None:
+    """Return why the spec wants nothing of the bot to exist, None if it wants it.
+
+    Args:
+        spec: As parsed.
+        now: The operator's clock (aware UTC); the very instant of `expiresAt` is too late.
+    """
+    nothing = "nothing of this bot exists outside the cluster"
+    anew = "for a new secret and new tokens"
+    if spec.suspend:  # before the other: an instant that passes meanwhile changes nothing, the status included
+        message = f"spec.suspend is true, so {nothing}; set it to false, or take it out, {anew}"
+        return Suspension(Reason.SUSPENDED, message)
+    if spec.expires_at is not None and spec.expires_at <= now:
+        at = rfc3339(spec.expires_at)
+        message = f"spec.expiresAt was {at}, so {nothing}; set a later instant, or take it out, {anew}"
+        return Suspension(Reason.EXPIRED, message)
+    return None
 
 
 def asks_of_bot(spec: BotClient) -> frozenset[Ask]:

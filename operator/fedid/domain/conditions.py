@@ -52,6 +52,8 @@ class Reason(StrEnum):
     PROGRESSING = "Progressing"
     INVALID_SPEC = "InvalidSpec"
     NOT_GRANTED = "NotGranted"
+    SUSPENDED = "Suspended"
+    EXPIRED = "Expired"
     CONFLICT = "Conflict"
     FEDERATION_MISSING = "FederationMissing"
     FEDERATION_NOT_READY = "FederationNotReady"

@@ -8,6 +8,7 @@ stands (`spec.keycloak.url`); its last part is the field's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from fedid.errors import InvalidSpecError
@@ -15,6 +16,7 @@ from fedid.errors import InvalidSpecError
 __all__ = [
     "Body",
     "flag",
+    "instant_or_none",
     "items",
     "section",
     "section_or_empty",
@@ -87,6 +89,27 @@ def flag(parent: Body, path: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         _refuse(path, "must be true or false")
     return value
+
+
+def instant_or_none(parent: Body, path: str) -> datetime | None:
+    """Return the instant at `path` (aware UTC), None if it is missing.
+
+    Raises:
+        InvalidSpecError: It is no date and time with an offset.
+
+    Source: RFC 3339 section 5.6 (`T` and `Z` may be small letters).
+    """
+    written = text_or_none(parent, path)
+    if written is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(written.upper())
+        in_utc = instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):  # OverflowError: an offset that leads out of the years that there are
+        in_utc = None
+    if in_utc is None:
+        _refuse(path, f"is {written!r}; write an instant like 2030-01-31T18:00:00Z")
+    return in_utc
 
 
 def texts(parent: Body, path: str) -> tuple[str, ...]:

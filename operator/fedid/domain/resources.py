@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from fedid.domain.durations import duration
 from fedid.domain.fields import (
     Body,
     flag,
+    instant_or_none,
     items,
     section,
     section_or_empty,
@@ -140,6 +141,10 @@ class BotClient:
     client_roles: Mapping[str, frozenset[str]]
     audiences: frozenset[str]
     tokens: tuple[TokenSpec, ...]
+    suspend: bool = False
+    """Whether nothing of it may exist outside the cluster until further notice."""
+    expires_at: datetime | None = None
+    """From when on nothing of it may (aware UTC, the operator's clock); None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +229,8 @@ def parse_bot_client(body: Body) -> BotClient:
             TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
             for path, token in items(spec, "spec.tokens")
         ),
+        suspend=flag(spec, "spec.suspend", default=False),
+        expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
 
 

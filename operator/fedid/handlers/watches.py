@@ -84,7 +84,8 @@ def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]
     if before is not None and _asks_the_same(before, body):
         return
     deleting = "deletionTimestamp" in body["metadata"]
-    operator.news(key, Priority.DELETION if deleting else Priority.CHANGE)
+    withdrawn = deleting or (body.get("spec") or {}).get("suspend") is True
+    operator.news(key, Priority.DELETION if withdrawn else Priority.CHANGE)
     if before is None or deleting or _is_default(before) != _is_default(body):
         _wake_dependents(operator, key)
 

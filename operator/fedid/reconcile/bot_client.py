@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from fedid.domain.bot import DesiredBot, asks_of_bot, desired_bot, renewal_due_at
+from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, renewal_due_at, suspension_of
 from fedid.domain.bot_plan import ObservedBot, plan_bot
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
 from fedid.domain.durations import duration_text, spread
@@ -19,6 +19,7 @@ from fedid.errors import (
     BackendError,
     BackendUnavailableError,
     Error,
+    InvalidSpecError,
     NotGrantedError,
     OwnershipConflictError,
     StaleObjectError,
@@ -26,7 +27,7 @@ from fedid.errors import (
 from fedid.reconcile.bot_application import BotApplication, BotFacts
 from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.bot_teardown import BotTeardown
+from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
     UNSEEN_SECONDS,
     backends_of,
@@ -45,6 +46,11 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotReconciler"]
 
+_SOON_SECONDS = 0.5
+"""When to look again at a withdrawal that waits for nothing but the next second of Keycloak's clock."""
+_FOR_GOOD = (Reason.SUSPENDED, Reason.EXPIRED)
+"""Withdrawals that are finished also when they are called off halfway: who suspends a bot, if only for a moment, wants
+every credential of before dead, those too that nobody published."""
 _PARTS = (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED, ConditionType.PUBLISHED)
 
 
@@ -75,14 +81,25 @@ class BotReconciler:
                 await tell_waiting(self._world, newest, error)  # in the middle of being withdrawn
             else:
                 await self._tell(newest, error, meta.generation)
+            self._wake_at_expiry(newest)
             raise
 
     async def _make_true(self, body: Body) -> Outcome:
         world, spec = self._world, parse_bot_client(body)
+        suspension = suspension_of(spec, world.clock.now())
+        if suspension is not None:
+            return await self._suspend(body, suspension)
+        begun = ((body.get("status") or {}).get("revocation") or {}).get("reason")
+        if begun in _FOR_GOOD:
+            message = "Everything of before was withdrawn and revoked; what is new is being made"
+            finished = await self._teardown.withdraw(
+                body, begun, Condition(ConditionType.READY, False, Reason.PROGRESSING, message)
+            )
+            return self._soon(0.0 if finished else _SOON_SECONDS)
         federation = federation_name(world, spec.federation, body.get("status") or {})
         backends = backends_of(world, federation)
         if backends is None:
-            return Outcome()  # the Federation is looked at first, and wakes this object
+            return Outcome(self._expiry(spec))  # the Federation is looked at first, and wakes this object
         if not world.directory.knows_namespace(spec.meta.key.namespace):
             return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
         verdict = _bounded(judged(world, backends, asks_of_bot(spec), spec.meta.key.namespace), spec)
@@ -103,18 +120,49 @@ class BotReconciler:
         # What is not covered was told; what is covered goes on living, renewals included.
         return self._again(spec, facts, backends)
 
+    async def _suspend(self, body: Body, suspension: Suspension) -> Outcome:
+        """See to it that nothing of the bot exists outside the cluster, whatever the grants say; then rest."""
+        ending = Condition(ConditionType.READY, False, suspension.reason, suspension.message)
+        if anything_made(body):
+            finished = await self._teardown.withdraw(body, suspension.reason, ending)
+            return Outcome() if finished else self._soon(_SOON_SECONDS)
+        fields = {"federation": pinned_federation(self._world, body)}
+        await write_status(self._world, body, (ending, *proof_of(body)), fields)
+        return Outcome()
+
+    def _soon(self, seconds: float) -> Outcome:
+        return Outcome(self._world.clock.monotonic() + seconds, Priority.DELETION)
+
+    def _expiry(self, spec: BotClient) -> float | None:
+        """Return when the bot expires (monotonic seconds), if ever."""
+        if spec.expires_at is None:
+            return None
+        clock = self._world.clock
+        return clock.monotonic() + max((spec.expires_at - clock.now()).total_seconds(), 0.0)
+
+    def _wake_at_expiry(self, body: Body) -> None:
+        """Have a bot whose pass failed expire in time: its retry may be later than that, or wait for a backend."""
+        try:
+            spec = parse_bot_client(body)
+        except InvalidSpecError:
+            return
+        if (expiry := self._expiry(spec)) is not None and suspension_of(spec, self._world.clock.now()) is None:
+            self._world.wake(spec.meta.key, look=False, at=expiry)
+
     async def _refuse(self, body: Body, spec: BotClient, verdict: Verdict) -> None:
         """Stop what was never granted; withdraw everything where the ground itself is gone.
 
         An existing bot that asks for too much keeps what is covered (the caller goes on): a typo in a manifest must
         not end a running federation.
         """
-        exists = spec.meta.has_finalizer
+        exists = anything_made(body)
         ground_gone = not verdict.namespace_matched or Ask(AskKind.CLIENT_ID, spec.client_id) in verdict.denied
         if exists and not ground_gone:
             return
-        if exists and not await self._teardown.withdraw(body):
-            self._world.wake(spec.meta.key, Priority.DELETION)
+        if exists:
+            ending = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Everything was withdrawn and revoked")
+            if not await self._teardown.withdraw(body, Reason.NOT_GRANTED, ending):
+                self._world.wake(spec.meta.key, Priority.DELETION)
         raise NotGrantedError(verdict.message)
 
     async def _converge(
@@ -228,8 +276,9 @@ class BotReconciler:
         world = self._world
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
         renewals = [mono + max((_due(fact.claims, spec) - now).total_seconds(), 0.0) for fact in facts.tokens.values()]
-        look_at = world.freshness.until(spec.meta.key)
-        return Outcome(min([*renewals, *([look_at] if look_at is not None else [])], default=None))
+        look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
+        first = min([*renewals, *(at for at in (look_at, expiry) if at is not None)], default=None)
+        return Outcome(first, Priority.DELETION if first is not None and first == expiry else Priority.DRIFT)
 
 
 def _due(claims: TokenClaims, spec: BotClient) -> datetime:

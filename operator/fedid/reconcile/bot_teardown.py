@@ -28,12 +28,15 @@ from fedid.errors import (
 )
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.gate import backends_of, federation_name, without_finalizer
-from fedid.reconcile.status import newest_of, write_status
+from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
+from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["BotTeardown"]
+__all__ = ["BotTeardown", "anything_made", "proof_of"]
+
+_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation")
+"""Fields of the status that tell of something outside the cluster."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,20 @@ class _Evidence:
     """What stays in Vault because it is not ours, in words."""
     vault_error: BackendError | None = None
     """Vault was away, or refuses us: the authority goes first, and the published tokens are looked at later."""
+
+
+def anything_made(body: Body) -> bool:
+    """Tell whether something of the bot may exist outside the cluster, as far as its object tells.
+
+    Not by the finalizer alone: it may be off while the status is yet to be written, or a hand may have taken it off.
+    """
+    status = body.get("status") or {}
+    return meta_of(body).has_finalizer or any(status.get(name) for name in _MADE)
+
+
+def proof_of(body: Body) -> list[Condition]:
+    """Return the condition with the proof of the last withdrawal, to be told for as long as nothing is made anew."""
+    return [condition for condition in kept_conditions(body, (ConditionType.REVOKED,)) if condition.status]
 
 
 class BotTeardown:
@@ -68,7 +85,7 @@ class BotTeardown:
         if not meta.has_finalizer:
             return Outcome()
         try:
-            finished = await self._run(body, forget=False)
+            finished = await self._run(body, None)
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
@@ -76,24 +93,33 @@ class BotTeardown:
             raise
         return Outcome() if finished else self._soon()
 
-    async def withdraw(self, body: Body) -> bool:
+    async def withdraw(self, body: Body, reason: str, ending: Condition) -> bool:
         """Take everything outside the cluster away as at deletion, and keep the object; True if finished.
+
+        Args:
+            body: The object.
+            reason: Why; kept in the status until it is finished.
+            ending: What is told of `Ready` then.
 
         Raises:
             Error: A backend does not let us finish.
         """
-        if not (body.get("status") or {}).get("revocation"):
+        body = await with_finalizer(self._world, body)
+        revocation = (body.get("status") or {}).get("revocation") or {}
+        if revocation.get("reason") != reason:
             # From here on its PodIdentities empty what they mount, and nothing is published any more.
-            now = rfc3339(self._world.clock.now())
-            told = (
+            told = [
                 Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is being withdrawn"),
                 Condition(ConditionType.REVOKED, False, Reason.REVOKING, "The bot is being withdrawn"),
-            )
-            body = await write_status(self._world, body, told, {"revocation": {"startedAt": now}}) or body
+            ]
+            if revocation:  # begun for another reason: what was seen so far stays
+                told = kept_conditions(body, (ConditionType.READY, ConditionType.REVOKED))
+            begun = {"startedAt": rfc3339(self._world.clock.now()), **revocation, "reason": str(reason)}
+            body = await write_status(self._world, body, told, {"revocation": begun}) or body
             self._wake_consumers(meta_of(body))
-        return await self._run(body, forget=True)
+        return await self._run(body, ending)
 
-    async def _run(self, body: Body, *, forget: bool) -> bool:
+    async def _run(self, body: Body, ending: Condition | None) -> bool:
         world, meta, spec = self._world, meta_of(body), parse_bot_client(body)
         federation = federation_name(world, spec.federation, body.get("status") or {})
         backends = backends_of(world, federation)
@@ -111,7 +137,8 @@ class BotTeardown:
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
         await self._tell_proof(body, evidence)
-        return await self._let_go(body, forget=forget)
+        await self._let_go(body, ending)
+        return True
 
     async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> _Evidence:
         evidence = _Evidence(client_id)
@@ -140,8 +167,9 @@ class BotTeardown:
         uuid = client_uuid(meta.uid)
         client = await provider.read_client(uuid)
         if client is None:
-            if evidence.tokens or evidence.secret is not None:
-                # An earlier pass, or a hand, deleted it: at the latest now.
+            seen_alive = ((body.get("status") or {}).get("revocation") or {}).get("positiveCheckAt")
+            if evidence.tokens or evidence.secret is not None or seen_alive:
+                # An earlier pass, maybe of an earlier process, or a hand, deleted it: at the latest now.
                 world.note_absence(evidence.client_id, provider)
             return body
         if client.owner != world.owner(meta.uid):
@@ -303,15 +331,20 @@ class BotTeardown:
             body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
         )
 
-    async def _let_go(self, body: Body, *, forget: bool) -> bool:
-        if forget:
-            gone = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation")
-            told = (Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Everything was withdrawn and revoked"),)
-            body = await write_status(self._world, body, told, dict.fromkeys(gone)) or body
-            self._wake_consumers(meta_of(body))
-        self._world.freshness.expire(meta_of(body).key)
+    async def _let_go(self, body: Body, ending: Condition | None) -> None:
+        """Take the finalizer off; where the object stays, forget what was made.
+
+        In this order: after a crash in between, the status still has the proof, and it is told again as it was. The
+        other way round nothing would be left to present, and a second run would tell that nothing ever was.
+        """
+        meta = meta_of(body)
+        self._world.freshness.expire(meta.key)
         await without_finalizer(self._world, body)
-        return True
+        if ending is not None:
+            body = newest_of(self._world, body)
+            told = (ending, *proof_of(body))
+            await write_status(self._world, body, told, dict.fromkeys(_MADE), generation=meta.generation)
+            self._wake_consumers(meta)
 
     def _wake_consumers(self, meta: Meta) -> None:
         for key in self._world.directory.pods_of_bot(meta.key):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from fedid.domain.bot import Suspension, suspension_of
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
 from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, Body, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
 from fedid.domain.templates import parse_template
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendUnavailableError, Error, NotReadyError, StaleObjectError
+from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, NotReadyError, StaleObjectError
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
 from fedid.reconcile.bot_observation import observe_stored
@@ -56,7 +58,7 @@ class PodIdentityReconciler:
     async def _make_true(self, body: Body, spec: PodIdentity) -> Outcome:
         bot_key = ObjectKey(BOT_CLIENT, spec.meta.key.namespace, spec.bot_name)
         bot = self._world.directory.get(bot_key)
-        refusal = _refusal(bot, bot_key)
+        refusal = _refusal(bot, bot_key, self._world.clock.now())
         mounted_uid = ((body.get("status") or {}).get("bot") or {}).get("uid")
         another = bot is not None and mounted_uid is not None and mounted_uid != bot["metadata"]["uid"]
         if another and refusal is None:
@@ -176,7 +178,7 @@ class PodIdentityReconciler:
         await write_status(self._world, body, told, {}, generation=generation)
 
 
-def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:
+def _refusal(bot: Body | None, bot_key: ObjectKey, now: datetime) -> Error | None:
     """Return why nothing of this bot may be mounted, or None."""
     if bot is None:
         message = f"{bot_key} does not exist; create it, or name another in spec.botClientRef"
@@ -184,9 +186,20 @@ def _refusal(bot: Body | None, bot_key: ObjectKey) -> Error | None:
     meta, status = meta_of(bot), bot.get("status") or {}
     if meta.deleting:
         return NotReadyError(f"{bot_key} is being deleted; nothing of it may be used", reason=Reason.BOT_DELETING)
-    if status.get("revocation"):
-        return NotReadyError(f"{bot_key} is being withdrawn; nothing of it may be used", reason=Reason.NOT_GRANTED)
+    # By the spec and not by the status, which may be late: a bot whose backends are away is suspended all the same.
+    if (suspension := _suspension(bot, now)) is not None:
+        return NotReadyError(f"{bot_key} may not be used: {suspension.message}", reason=suspension.reason)
+    if revocation := status.get("revocation"):
+        why = revocation.get("reason") or Reason.NOT_GRANTED
+        return NotReadyError(f"{bot_key} is being withdrawn; nothing of it may be used", reason=why)
     granted = condition_of(status.get("conditions") or (), ConditionType.GRANTED)
     if granted is not None and granted["status"] == "False" and not status.get("clientUuid"):
         return NotReadyError(f"{bot_key} is not granted: {granted['message']}", reason=Reason.NOT_GRANTED)
     return None
+
+
+def _suspension(bot: Body, now: datetime) -> Suspension | None:
+    try:
+        return suspension_of(parse_bot_client(bot), now)
+    except InvalidSpecError:
+        return None  # the bot says so itself, and what was published of it stays good

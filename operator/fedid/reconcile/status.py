@@ -11,7 +11,9 @@ from fedid.reconcile.world import World
 
 __all__ = ["kept_conditions", "merge_patch", "newest_of", "ready_at_generation", "write_status"]
 
-_ORDINARY = frozenset({Reason.PROGRESSING, Reason.REVOKING, Reason.WAITING_FOR_BOT, Reason.BOT_DELETING})
+_ORDINARY = frozenset(
+    {Reason.PROGRESSING, Reason.REVOKING, Reason.WAITING_FOR_BOT, Reason.BOT_DELETING, Reason.SUSPENDED, Reason.EXPIRED}
+)
 """Reasons for not being ready that belong to an ordinary life."""
 
 

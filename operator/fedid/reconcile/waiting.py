@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedid.domain.conditions import Condition, ConditionType, reason_of, rfc3339
 from fedid.domain.resources import Body
 from fedid.errors import Error
-from fedid.reconcile.status import write_status
+from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import World
 
 __all__ = ["tell_waiting"]
@@ -19,9 +19,11 @@ async def tell_waiting(world: World, body: Body, error: Error) -> None:
     since = before["waitingSince"] if same else rfc3339(world.clock.now())
     message = f"Waiting for {waiting_for} since {since}: {error.message}"
     reason = reason_of(error)
+    # What was seen to be refused stays told: once the credentials are removed, nobody can see it again.
+    proven = kept_conditions(body, (ConditionType.REVOKED,)) if before.get("provenAt") else ()
     told = (
         Condition(ConditionType.READY, False, reason, message),
-        Condition(ConditionType.REVOKED, False, reason, message),
+        *(proven or (Condition(ConditionType.REVOKED, False, reason, message),)),
     )
     revocation = {"startedAt": since, **before, "waitingFor": waiting_for, "waitingSince": since}
     await write_status(world, body, told, {"revocation": revocation})
