@@ -254,7 +254,6 @@ def test_left_out_fields_get_their_defaults(kube: Rest, namespace: str) -> None:
         {"name": "a", "type": "jwt"}
     ]
     assert _accept(kube, namespace, USER)["spec"]["enabled"] is True
-    assert _accept(kube, namespace, BOT)["spec"]["suspend"] is False
 
 
 def _accept(kube: Rest, namespace: str, manifest: Manifest) -> Manifest:
