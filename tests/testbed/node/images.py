@@ -149,6 +149,8 @@ def _build_operator(progress: Progress, cache: Path, packages: NodePackages, bas
         target = f"docker-archive:{folder / 'image.tar'}:{image.reference}"
         run_logged(progress, [*buildah, "push", signatures, image.reference, target], log, environment, folder)
         (folder / "image.tar").rename(image.archive)
+    # It mounts its own folder onto itself and leaves that behind; until it goes, nobody can remove the cache.
+    subprocess.run(["umount", "--lazy", str(store / "storage" / "overlay")], check=False, capture_output=True)
     builds = sorted(image.archive.parent.glob("fedid-????????????.tar"), key=lambda path: path.stat().st_mtime)
     for old in builds[:-KEPT_BUILDS]:
         old.unlink()
