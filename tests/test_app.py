@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fedid.adapters.answer import Call
-from fedid.app import CLUSTER, Operator
+from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
+from fedid.app import Operator
 from fedid.engine import WorkQueue
 
 

@@ -7,13 +7,13 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from fedid.adapters.answer import Call
 from fedid.adapters.clock import SystemClock
 from fedid.adapters.health_server import HealthServer
 from fedid.adapters.keycloak import KeycloakRealm
 from fedid.adapters.kubernetes import ClusterAccess, KubernetesCluster, load_cluster_access
+from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
 from fedid.adapters.transport import Transport
@@ -44,10 +44,6 @@ from fedid.settings import Settings
 __all__ = ["Operator", "build_operator"]
 
 _log = logging.getLogger("fedid")
-
-CLUSTER = "kubernetes"
-"""The backend that keys are parked on while the API server is away."""
-_AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 _CONNECTIONS = 32
 """To each backend; no more than this is in flight, so no request waits for a connection while its time runs."""
@@ -139,12 +135,11 @@ class Operator:
     def note_cluster_call(self, call: Call) -> None:
         """Remember whether the API server is away; once it answers again, wake all that wait for it.
 
-        Else each of them would come back by itself, late after a long outage. A 500 is about one request.
+        Else each of them would come back by itself, late after a long outage.
         """
-        away = call.status is None or call.status in _AWAY
-        if self.cluster_troubled and not away:
+        if self.cluster_troubled and not call.found_it_away:
             self.queue.wake(CLUSTER)
-        self.cluster_troubled = away
+        self.cluster_troubled = call.found_it_away
 
     async def look_for_cluster(self) -> None:
         """Ask the API server something small if it was away at the last request.

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from fedid.errors import BackendRejectedError
 
+AWAY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""What is answered in place of a backend that is not there; a 500 is about one request."""
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 """What a backend may make us wait by Retry-After, so that a broken proxy cannot park us for a day."""
 
@@ -27,6 +30,11 @@ class Call:
     """Why there was no answer: `refused`, `timeout`, `certificate`, `tls`, `dns`, `lost`."""
     seconds: float
     """Wall time from having a slot to the last byte."""
+
+    @property
+    def found_it_away(self) -> bool:
+        """Whether the backend as a whole was away."""
+        return self.status is None or self.status in AWAY
 
 
 @dataclass(frozen=True, slots=True)

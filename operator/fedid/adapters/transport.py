@@ -25,7 +25,7 @@ import aiohttp
 from yarl import URL
 
 from fedid import __version__
-from fedid.adapters.answer import Answer, Call
+from fedid.adapters.answer import AWAY, Answer, Call
 from fedid.adapters.transport_failures import failure_of
 from fedid.engine import Breaker, BreakerOpenError
 from fedid.errors import BackendError, BackendRejectedError, BackendUnavailableError, InvalidSpecError
@@ -235,7 +235,7 @@ class Transport:
         A 500 is about one request and opens no breaker; a gateway that finds nothing behind it does.
         """
         busy = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE} - passing
-        down = status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT} - passing
+        down = status in AWAY - passing
         if self._limiter is not None:
             if busy:
                 self._limiter.overloaded(slot_at)
