@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.testbed.addresses import LOOPBACK, service_network
 from tests.testbed.build import Binaries
@@ -144,68 +145,75 @@ def kube_apiserver(paths: StatePaths, ports: Ports, binaries: Binaries, credenti
 
 
 def kube_controller_manager(paths: StatePaths, ports: Ports, binaries: Binaries, credentials: Credentials) -> Server:
-    """Return the controllers that delete namespaces, collect garbage and make accounts."""
-
-    def prepare() -> None:
-        url = f"https://{LOOPBACK}:{ports.apiserver}"
-        user = {"token": credentials.controller_manager_token}
-        text = kubeconfig(url, str(paths.ca_certificate), user)
-        write_private(paths.controller_kubeconfig, text)
-
-    rest = Rest(
-        f"https://{LOOPBACK}:{ports.controller_manager}",
-        tls=tls_context(paths),
-        timeout_seconds=2,
-    )
-    return Server(
-        name="kube-controller-manager",
-        ports={"controller_manager": ports.controller_manager},
-        command=(
-            str(binaries.programs["kube-controller-manager"]),
-            f"--kubeconfig={paths.controller_kubeconfig}",
-            f"--bind-address={LOOPBACK}",
-            f"--secure-port={ports.controller_manager}",
-            f"--tls-cert-file={paths.serving_certificate}",
-            f"--tls-private-key-file={paths.serving_key}",
-            "--leader-elect=false",
+    """Return the controllers that delete namespaces, collect garbage, make accounts and run pods."""
+    access = paths.controller_kubeconfig
+    return _component(
+        (paths, ports, binaries),
+        "kube-controller-manager",
+        port=("controller_manager", ports.controller_manager),
+        access=(access, credentials.controller_manager_token),
+        options=(
             f"--controllers={','.join(CONTROLLERS)}",
             "--use-service-account-credentials=true",
             f"--service-account-private-key-file={paths.service_account_key}",
             f"--root-ca-file={paths.ca_certificate}",
         ),
-        environment=plain_environment(),
-        prepare=prepare,
-        healthy=answers_ok(rest, "/healthz"),
-        timeout_seconds=120,
     )
 
 
 def kube_scheduler(paths: StatePaths, ports: Ports, binaries: Binaries, credentials: Credentials) -> Server:
     """Return what gives pods their node."""
-    configuration = paths.root / "scheduler.kubeconfig"
+    access = paths.root / "scheduler.kubeconfig"
+    return _component(
+        (paths, ports, binaries),
+        "kube-scheduler",
+        port=("scheduler", ports.scheduler),
+        access=(access, credentials.scheduler_token),
+        options=(f"--authentication-kubeconfig={access}", f"--authorization-kubeconfig={access}"),
+    )
+
+
+def _component(
+    stack: tuple[StatePaths, Ports, Binaries],
+    name: str,
+    *,
+    port: tuple[str, int],
+    access: tuple[Path, str],
+    options: tuple[str, ...],
+) -> Server:
+    """Return a component that works through the API server.
+
+    Args:
+        stack: Whose.
+        name: Of the program and of the server.
+        port: Name in `Ports`, and number; served with the stack's certificate.
+        access: Where its kubeconfig is written, and its bearer token.
+        options: What only this component knows.
+    """
+    paths, ports, binaries = stack
+    path, token = access
 
     def prepare() -> None:
         url = f"https://{LOOPBACK}:{ports.apiserver}"
-        user = {"token": credentials.scheduler_token}
-        write_private(configuration, kubeconfig(url, str(paths.ca_certificate), user))
+        write_private(path, kubeconfig(url, str(paths.ca_certificate), {"token": token}))
 
-    rest = Rest(f"https://{LOOPBACK}:{ports.scheduler}", tls=tls_context(paths), timeout_seconds=2)
     return Server(
-        name="kube-scheduler",
-        ports={"scheduler": ports.scheduler},
+        name=name,
+        ports=dict([port]),
         command=(
-            str(binaries.programs["kube-scheduler"]),
-            f"--kubeconfig={configuration}",
-            f"--authentication-kubeconfig={configuration}",
-            f"--authorization-kubeconfig={configuration}",
+            str(binaries.programs[name]),
+            f"--kubeconfig={path}",
             f"--bind-address={LOOPBACK}",
-            f"--secure-port={ports.scheduler}",
+            f"--secure-port={port[1]}",
             f"--tls-cert-file={paths.serving_certificate}",
             f"--tls-private-key-file={paths.serving_key}",
             "--leader-elect=false",
+            *options,
         ),
         environment=plain_environment(),
         prepare=prepare,
-        healthy=answers_ok(rest, "/healthz"),
+        healthy=answers_ok(
+            Rest(f"https://{LOOPBACK}:{port[1]}", tls=tls_context(paths), timeout_seconds=2), "/healthz"
+        ),
         timeout_seconds=120,
     )
