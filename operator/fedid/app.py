@@ -233,6 +233,7 @@ async def build_operator(settings: Settings) -> Operator:
         wake=wake,
         installation_id="",
         fresh_secret=lambda: Sensitive(BOT_SECRET_PREFIX + secrets.token_urlsafe(32)),
+        fresh_token=lambda: Sensitive(secrets.token_hex(32)),
         audit=audit,
     )
     dispatch = Dispatch(world)

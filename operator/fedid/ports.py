@@ -13,13 +13,13 @@ from typing import Protocol
 
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.pods import Nudge, Pod
-from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, UserRecord
+from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
 from fedid.domain.resources import KeycloakAccess, VaultAccess
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
 from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
 
-__all__ = ["BackendFactory", "Clock", "Cluster", "IdentityProvider", "SecretStore"]
+__all__ = ["BackendFactory", "Clock", "Cluster", "Entries", "IdentityProvider", "SecretStore"]
 
 
 class Clock(Protocol):
@@ -147,8 +147,28 @@ class IdentityProvider(Protocol):
     async def delete_user(self, user_id: str) -> None:
         """Delete the user; success if it is gone."""
 
-    async def mint(self, credentials: ClientCredentials) -> MintedToken | None:
+    async def secret_policy(self, attributes: Mapping[str, str]) -> SecretPolicy | None:
+        """Return the realm's policy that lets a client with these attributes have two secrets, cached, or None."""
+
+    async def keep_secret(self, client_uuid: str) -> bool:
+        """Put a secret of Keycloak's in the place of the one in use, which stays good as the previous one.
+
+        Returns:
+            False if it does not: the realm has no such policy, and the former secret ended at once.
+
+        Raises:
+            StaleObjectError: The client is gone.
+        """
+
+    async def end_previous_secret(self, client_uuid: str) -> None:
+        """End the previous secret; success if there is none, or the client is gone."""
+
+    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Request a token with client credentials and verify it locally; None if refused (`invalid_client`).
+
+        Args:
+            credentials: Of the client.
+            scopes: Client scopes to ask for beside the client's default ones.
 
         Raises:
             BackendRejectedError: Another refusal, or a token that our own check rejects.
@@ -170,22 +190,15 @@ class IdentityProvider(Protocol):
         """Close its connections."""
 
 
-class SecretStore(Protocol):
-    """One KV mount of Vault, paths relative to the mount (e.g. `fedid/site-a/bots/trainer/client`)."""
-
-    async def probe(self, prefix: str) -> StoreFacts:
-        """Check that Vault is unsealed, lets us in, and lets us work below the prefix.
-
-        Bypasses an open breaker and closes it on success.
-
-        Raises:
-            BackendUnavailableError: No answer, or sealed (reason `VaultSealed`) or not initialised.
-            BackendDeniedError: The login is refused.
-            BackendRejectedError: The mount does not exist or is of the other KV version (reason `MountMismatch`).
-        """
+class Entries(Protocol):
+    """The entries of one KV mount of Vault, paths relative to the mount (e.g. `fedid/site-a/bots/trainer/client`)."""
 
     async def read(self, path: str, owner: str) -> StoredEntry | None:
-        """Return what lies at the path; data only if it carries this owner mark."""
+        """Return what lies at the path; data only if it carries this owner mark.
+
+        Raises:
+            BackendRejectedError: The mount does not exist or is no KV engine (reason `MountMismatch`).
+        """
 
     async def write(
         self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
@@ -209,6 +222,24 @@ class SecretStore(Protocol):
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Return the entry names directly below a folder (sub-folders left out), sorted; empty if there is none."""
+
+
+class SecretStore(Entries, Protocol):
+    """The KV mount of a Federation, and the way to others in the same Vault."""
+
+    def at(self, mount: str) -> Entries:
+        """Return the entries of a mount, this one or another, of whichever KV version; connects to nothing yet."""
+
+    async def probe(self, prefix: str) -> StoreFacts:
+        """Check that Vault is unsealed, lets us in, and lets us work below the prefix.
+
+        Bypasses an open breaker and closes it on success.
+
+        Raises:
+            BackendUnavailableError: No answer, or sealed (reason `VaultSealed`) or not initialised.
+            BackendDeniedError: The login is refused.
+            BackendRejectedError: The mount does not exist or is of the other KV version (reason `MountMismatch`).
+        """
 
     async def aclose(self) -> None:
         """Revoke our own login token where possible and close connections."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fedid.domain.bot import DesiredBot
+from fedid.domain.bot import DesiredBot, DesiredToken
 from fedid.domain.realm import Role
 from fedid.domain.tokens import TokenClaims
 
@@ -130,10 +130,17 @@ def desired(**changes: Any) -> DesiredBot:
         client_roles={"superlink": frozenset({"submit"})},
         audiences=frozenset({"superlink"}),
         lifetime=timedelta(minutes=10),
-        tokens=("default",),
+        tokens=(DesiredToken("default"),),
         issuer_url=ISSUER,
     )
+    if "tokens" in changes:
+        changes["tokens"] = tokens_named(changes["tokens"])
     return replace(wanted, **changes)
+
+
+def tokens_named(tokens: Iterable[str | DesiredToken]) -> tuple[DesiredToken, ...]:
+    """Return tokens of a spec that says no more of them than their names, beside those that are given whole."""
+    return tuple(DesiredToken(token) if isinstance(token, str) else token for token in tokens)
 
 
 def roles_of(bot: DesiredBot) -> frozenset[Role]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.bot import desired_client, token_entry
-from fedid.domain.bot_plan import (
+from fedid.domain.bot import desired_client
+from fedid.domain.bot_plan import plan_bot
+from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,
     CreateClient,
@@ -23,13 +24,13 @@ from fedid.domain.bot_plan import (
     RemoveRoles,
     UpdateClient,
     WithdrawToken,
-    plan_bot,
 )
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import StoredEntry
+from fedid.domain.token_entries import token_entry
 from tests.domain.bot_model import BotWorld, settled
-from tests.domain.samples import NOW, OWNER, UID, client_role, desired, realm_role, roles_of
+from tests.domain.samples import NOW, OWNER, UID, client_role, desired, realm_role, roles_of, tokens_named
 
 BOT = desired()
 CLIENT = desired_client(BOT, secret=None)
@@ -113,6 +114,8 @@ def want(**changes: Any) -> Callable[[BotWorld], None]:
     """Change the spec."""
 
     def change(world: BotWorld) -> None:
+        if "tokens" in changes:
+            changes["tokens"] = tokens_named(changes["tokens"])
         world.desired = replace(world.desired, **changes)
 
     return change
@@ -146,10 +149,10 @@ def later(share: float) -> Callable[[BotWorld], None]:
     return change
 
 
-ROLES_CHANGED = "roles, audiences or lifetime changed"
+ROLES_CHANGED = "roles, audiences, scopes or lifetime changed"
 SITUATIONS = [
     pytest.param(nothing, (), id="everything is settled: nothing to do"),
-    pytest.param(later(0.5), (), id="a token in the middle of its life is not renewed"),
+    pytest.param(later(0.06), (), id="a token at the beginning of its life is not renewed"),
     pytest.param(
         later(0.7),
         (mint("its renewal is due"), PublishToken(DEFAULT, 1)),
@@ -437,7 +440,7 @@ SITUATIONS = [
         id="the token was asked to say something else: minted anew",
     ),
     pytest.param(
-        record(ask_hashes={"audit": BOT.ask_hash}),
+        record(ask_hashes={"audit": BOT.ask_hash(BOT.tokens[0])}),
         (mint(ROLES_CHANGED), PublishToken(DEFAULT, 1)),
         id="only another token is remembered: minted anew",
     ),
@@ -608,7 +611,7 @@ def test_the_plan_shows_no_credential() -> None:
     shown = repr(world.plan()) + repr(world.observe())
     assert "hush" not in shown
     assert "token-" not in shown.replace("token-id", "")
-    assert "secret-" not in shown.replace("client-secret", "")
+    assert "secret-" not in shown.replace("client-secret", "").replace("fedid.secret-rotation", "")
 
 
 def test_nothing_remembered_is_the_default() -> None:

@@ -92,7 +92,7 @@ NAMES = st.frozensets(st.sampled_from("abc"))
 )
 def test_faults_are_told_one_by_one(changes: dict[str, Any], faults: tuple[str, ...]) -> None:
     """A token that does not say what was asked for is not published, and each reason is a phrase to act on."""
-    assert token_faults(replace(GOOD, **changes), BOT.expectation) == faults
+    assert token_faults(replace(GOOD, **changes), BOT.expectation()) == faults
 
 
 @pytest.mark.parametrize(

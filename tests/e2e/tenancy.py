@@ -34,7 +34,7 @@ def bot(name: str, **spec: Any) -> Body:
     wanted = {
         "realmRoles": ["fl-client"],
         "audiences": ["superlink"],
-        "tokens": [{"name": "default", "lifetime": "10m"}],
+        "tokens": [{"name": "default", "lifetime": "1h"}],
     }
     return {"kind": "BotClient", "metadata": {"name": name}, "spec": {**wanted, **spec}}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, UserRecord
+from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
@@ -82,13 +82,15 @@ class FakeIdentityProvider:
         """Return a client; its secret only if it carries an owner mark."""
         await self._begin("read_client", client_uuid)
         client = self.realm.clients.get(client_uuid)
-        return None if client is None else replace(client, secret=client.secret if client.owner else None)
+        if client is None or client.owner:
+            return client
+        return replace(client, secret=None, previous_secret=None)
 
     async def find_client(self, client_id: str) -> ClientRecord | None:
         """Return a client without its secret."""
         await self._begin("find_client", client_id)
         client = self.realm.client(client_id)
-        return None if client is None else replace(client, secret=None)
+        return None if client is None else replace(client, secret=None, previous_secret=None)
 
     async def update_client(self, client: ClientRecord) -> None:
         """Change what the record names."""
@@ -103,6 +105,8 @@ class FakeIdentityProvider:
             flags={**old.flags, **client.flags},
             attributes={name: value for name, value in attributes.items() if value},
             mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
+            previous_secret=old.previous_secret,
+            previous_since=old.previous_since,
             not_before=client.not_before or old.not_before,
         )
         self._wrote("update_client", client.client_uuid)
@@ -124,6 +128,31 @@ class FakeIdentityProvider:
             message = f"client {client.client_id} has no service account"
             raise BackendRejectedError(message, backend=BACKEND)
         return str(self.realm.account_of(client_uuid).record.user_id)
+
+    # Two secrets
+
+    async def secret_policy(self, attributes: Mapping[str, str]) -> SecretPolicy | None:
+        """Return the realm's policy, which is about clients that carry fedid's attribute; not counted as a call."""
+        await asyncio.sleep(0)
+        return self.realm.secret_policy if attributes.get("fedid.secret-rotation") == "true" else None
+
+    async def keep_secret(self, client_uuid: str) -> bool:
+        """Put a secret of Keycloak's in the place of the one in use."""
+        await self._begin("keep_secret", client_uuid)
+        client = self.realm.clients.get(client_uuid)
+        if client is None:
+            _raise_gone("client")
+        kept = self.realm.regenerate_secret(client_uuid)
+        self._wrote("keep_secret", client_uuid)
+        return kept
+
+    async def end_previous_secret(self, client_uuid: str) -> None:
+        """End the previous secret."""
+        await self._begin("end_previous_secret", client_uuid)
+        client = self.realm.clients.get(client_uuid)
+        if client is not None and client.previous_secret is not None:
+            self.realm.change_client(client_uuid, previous_secret=None, previous_since=None)
+            self._wrote("end_previous_secret", client_uuid)
 
     # Roles
 
@@ -240,13 +269,16 @@ class FakeIdentityProvider:
 
     # Tokens
 
-    async def mint(self, credentials: ClientCredentials) -> MintedToken | None:
+    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Issue a token if the secret is right."""
         await self._begin("mint", credentials.client_id)
         client = self._authenticated(credentials)
         if client is None:
             return None
-        token = self._issue(client)
+        if unknown := scopes - self.realm.optional_scopes:
+            message = f"Keycloak refuses (400 invalid_scope): Invalid scopes: {' '.join(sorted(unknown))}"
+            raise BackendRejectedError(message, backend=BACKEND)
+        token = self._issue(client, scopes)
         self.failures.strike("mint", credentials.client_id, "after")
         return MintedToken(token, self.realm.tokens[token.reveal()])
 
@@ -333,13 +365,15 @@ class FakeIdentityProvider:
 
     def _authenticated(self, credentials: ClientCredentials) -> ClientRecord | None:
         client = self.realm.client(credentials.client_id)
-        return client if client is not None and client.enabled and client.secret == credentials.secret else None
+        if client is None or not client.enabled:
+            return None
+        return client if credentials.secret in {client.secret, client.previous_secret} else None
 
-    def _issue(self, client: ClientRecord) -> Sensitive:
+    def _issue(self, client: ClientRecord, scopes: frozenset[str] = frozenset()) -> Sensitive:
         if not client.flags["serviceAccountsEnabled"] or client.flags["publicClient"]:
             message = f"client {client.client_id} has no service account or is public"
             raise BackendRejectedError(message, backend=BACKEND)
-        return self.realm.issue(client)
+        return self.realm.issue(client, scopes)
 
 
 def _raise_gone(what: str) -> NoReturn:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from fedid.domain.realm import ClientRecord, ProtocolMapper, Role, UserRecord
+from fedid.domain.realm import ClientRecord, ProtocolMapper, Role, SecretPolicy, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import TokenClaims
 
@@ -90,6 +90,10 @@ class FakeRealm:
         """Ids (`jti`) of revoked tokens."""
         self.longest_token: timedelta | None = None
         """What the realm's SSO Session Max caps every token to."""
+        self.secret_policy: SecretPolicy | None = None
+        """Lets clients with fedid's attribute have two secrets."""
+        self.optional_scopes: frozenset[str] = frozenset({"address", "phone", "offline_access", "microprofile-jwt"})
+        """What every client may ask for."""
         self.owner_attributes_kept = True
         """Whether the user profile declares our marks; if not they are dropped without a word."""
         for role in DEFAULT_ROLES:
@@ -181,6 +185,19 @@ class FakeRealm:
         """Change fields of a client by hand (names as in `ClientRecord`)."""
         self.clients[client_uuid] = replace(self.clients[client_uuid], **changes)  # type: ignore[arg-type]
 
+    def regenerate_secret(self, client_uuid: str) -> bool:
+        """Give a client another secret, as the console's button does; True if the former one is good too."""
+        client, policy = self.clients[client_uuid], self.secret_policy
+        kept = policy is not None and client.attributes.get("fedid.secret-rotation") == "true"
+        second = datetime.fromtimestamp(int(self.now().timestamp()), UTC)
+        self.change_client(
+            client_uuid,
+            secret=Sensitive(new_id()),
+            previous_secret=client.secret if kept else None,
+            previous_since=second if kept else None,
+        )
+        return kept
+
     def add_mapper(self, client_uuid: str, name: str) -> None:
         """Add a protocol mapper to a client by hand."""
         client = self.clients[client_uuid]
@@ -235,7 +252,7 @@ class FakeRealm:
 
     # Tokens
 
-    def issue(self, client: ClientRecord) -> Sensitive:
+    def issue(self, client: ClientRecord, scopes: frozenset[str] = frozenset()) -> Sensitive:
         """Issue a token to a client."""
         now = datetime.fromtimestamp(int(self.now().timestamp()), UTC)
         lifespan = client.attributes.get("access.token.lifespan")
@@ -253,6 +270,7 @@ class FakeRealm:
             audiences=frozenset({"account", *clients, *_audiences(client.mappers)}),
             realm_roles=frozenset(role.name for role in held if role.client_id is None),
             client_roles={one: frozenset(role.name for role in held if role.client_id == one) for one in clients},
+            scopes=frozenset({"email", "profile", *scopes}),
         )
         token = Sensitive(f"header.{claims.token_id}.signature")
         self.tokens[token.reveal()] = claims

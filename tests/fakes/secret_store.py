@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from fedid.adapters.vault.paths import checked_path
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, StoredEntry, StoreFacts, VaultMark
-from fedid.errors import BackendUnavailableError, OwnershipConflictError, StaleObjectError
+from fedid.errors import BackendRejectedError, BackendUnavailableError, OwnershipConflictError, StaleObjectError
 from tests.fakes.failures import Failures
 
 KV_V2 = 2
@@ -75,7 +75,18 @@ class FakeSecretStore:
         self.sealed = False
         self.missing_permissions: tuple[str, ...] = ()
         self.closed = False
+        self.mounts: dict[str, FakeSecretStore] = {}
+        """Other mounts of the same Vault, by name; a test puts them there."""
         self._now = now
+
+    def at(self, mount: str) -> FakeSecretStore:
+        """Return another mount; `secret` is this one."""
+        if mount == "secret":
+            return self
+        if mount not in self.mounts:
+            message = f"Vault shows the operator no mount {mount}"
+            raise BackendRejectedError(message, backend="vault", reason="MountMismatch")
+        return self.mounts[mount]
 
     async def probe(self, prefix: str) -> StoreFacts:
         """Return what a healthy Vault would."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 from fedid.domain.naming import ObjectKey
@@ -73,6 +74,7 @@ class SmallOperator:
             wake=self._wake,
             installation_id="i",
             fresh_secret=lambda: next(secrets),
+            fresh_token=lambda: Sensitive(token_hex(32)),
             audit=lambda *_, **__: None,
         )
         self.dispatch = Dispatch(self.world)

@@ -30,6 +30,7 @@ def world() -> World:
         wake=unused,  # type: ignore[arg-type]
         installation_id="i",
         fresh_secret=lambda: Sensitive("x"),
+        fresh_token=lambda: Sensitive("0" * 64),
         audit=lambda *_, **__: None,
     )
 

@@ -37,7 +37,7 @@ async def operator() -> SmallOperator:
     made = SmallOperator()
     run(made, "trainer-1")
     run(made, "trainer-2")
-    made.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", {"tokens": [{"name": "default", "lifetime": "10m"}]})
+    made.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", {"tokens": [{"name": "default", "lifetime": "20m"}]})
     made.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", spec(pods={"selector": SELECTOR}))
     await made.advance(10)
     assert told(made) == {"trainer-1": 2, "trainer-2": 2}
@@ -107,7 +107,7 @@ async def test_a_change_is_told_at_once_and_again_two_seconds_later(operator: Sm
 
 async def test_a_renewal_is_told(operator: SmallOperator) -> None:
     """Twice for each renewal, and the status is written once for it."""
-    await operator.advance(600)
+    await operator.advance(1000)
 
     renewals = written(operator).count("replace_secret")
     assert renewals >= 1
@@ -161,7 +161,7 @@ async def test_without_pods_nothing_is_listed(operator: SmallOperator) -> None:
     """No right on pods is needed, and what the status told of them goes."""
     operator.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", spec({"a": "{token}"}))
     await operator.advance(5)
-    await operator.advance(600)
+    await operator.advance(1000)
 
     assert [call for call in operator.cluster.calls if call.operation in {"pods", "nudge_pod"}] == []
     assert "pods" not in operator.status(POD_IDENTITY, "trainer")
@@ -225,7 +225,7 @@ async def test_a_crash_loses_no_nudge_and_repeats_none(operator: SmallOperator, 
     mine = {"replace_secret": "Secret", "patch_status": "PodIdentity"}.get(operation, "")
     operator.cluster.failures.add(operation, crash, at=point, when=lambda target: target.startswith(mine))
     with pytest.raises(Crash):
-        await operator.advance(600)  # until the token is renewed
+        await operator.advance(1000)  # until the token is renewed
 
     operator.clock.seconds += 20
     operator.restart()

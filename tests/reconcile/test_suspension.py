@@ -20,7 +20,7 @@ from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 BOT = ObjectKey(BOT_CLIENT, NAMESPACE, "trainer")
 CLIENT_ID = f"{NAMESPACE}.trainer"
-TOKENS = {"tokens": [{"name": "default", "lifetime": "10m"}]}
+TOKENS = {"tokens": [{"name": "default", "lifetime": "1h"}]}
 
 
 class Crash(BaseException):

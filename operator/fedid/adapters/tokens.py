@@ -157,6 +157,7 @@ def _claims(payload: Mapping[str, object]) -> TokenClaims:
         client_roles={str(name): _roles(access) for name, access in clients.items()}
         if isinstance(clients, Mapping)
         else {},
+        scopes=frozenset(str(payload.get("scope") or "").split()),
     )
 
 

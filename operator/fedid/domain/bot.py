@@ -8,29 +8,39 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fedid.domain.conditions import Reason, rfc3339
+from fedid.domain.delivery import Delivery, delivery
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import client_uuid
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
-from fedid.domain.resources import BotClient, Federation
+from fedid.domain.resources import BotClient, Federation, TokenSpec
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import MintedToken, TokenExpectation
+from fedid.domain.token_entries import JWT, OPAQUE
+from fedid.domain.tokens import TokenExpectation
+from fedid.errors import InvalidSpecError
 
 __all__ = [
     "DesiredBot",
+    "DesiredSecretRotation",
+    "DesiredToken",
     "Suspension",
     "asks_of_bot",
     "client_differences",
     "client_entry",
     "corrected",
+    "deliveries",
     "desired_bot",
     "desired_client",
     "suspension_of",
-    "token_entry",
 ]
 
+PREVIOUS_SECRET = "previous_client_secret"
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
 _KEYCLOAKS_OWN = ("realm_client", "client.secret.", "backchannel.logout.")
 """How the attributes begin that Keycloak sets by itself (26.7.3)."""
+TWO_SECRETS = "fedid.secret-rotation"
+"""Attribute of every client of ours, for the condition of the realm's policy that keeps two secrets."""
+OPAQUE_LIFETIME = timedelta(days=30)
+"""Of an opaque token for which neither the spec nor the Federation says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,33 @@ class Suspension:
     reason: Reason
     """`Suspended` or `Expired`."""
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredToken:
+    """One bearer token, made definite."""
+
+    name: str
+    type: str = JWT
+    lifetime: timedelta = timedelta()
+    """Of an opaque one; that of a jwt is set on the client, one for all."""
+    renew_before: timedelta | None = None
+    """How long before its end it is replaced at the latest; None: a third of its life."""
+    overlap: timedelta = timedelta()
+    """Of an opaque one: how long the one before it stays good."""
+    scopes: frozenset[str] = frozenset()
+    delivery: Delivery | None = None
+    """Where a copy goes; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSecretRotation:
+    """How the bot secret changes."""
+
+    every: timedelta | None = None
+    """None: only when it is asked for."""
+    overlap: timedelta = timedelta(hours=1)
+    allow_interruption: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +93,44 @@ class DesiredBot:
     audiences: frozenset[str]
     lifetime: timedelta
     """One for all tokens, since Keycloak's is set on the client."""
-    tokens: tuple[str, ...]
+    tokens: tuple[DesiredToken, ...]
     issuer_url: str
+    rotation: DesiredSecretRotation = DesiredSecretRotation()
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
 
     @property
-    def expectation(self) -> TokenExpectation:
-        """What every token of this bot must say."""
+    def token_names(self) -> tuple[str, ...]:
+        """Names of the tokens, in the order of the spec."""
+        return tuple(token.name for token in self.tokens)
+
+    def token(self, name: str) -> DesiredToken | None:
+        """Return a token by name."""
+        return next((token for token in self.tokens if token.name == name), None)
+
+    def expectation(self, token: DesiredToken | None = None) -> TokenExpectation:
+        """Return what a token of this bot must say; None: one that is only to prove the secret."""
         return TokenExpectation(
             client_id=self.client_id,
             lifetime=self.lifetime,
             audiences=self.audiences,
             realm_roles=self.realm_roles,
             client_roles=self.client_roles,
+            scopes=token.scopes if token is not None else frozenset(),
         )
 
-    @property
-    def ask_hash(self) -> str:
-        """Digest of what a token is asked to say; a token minted under another one is replaced."""
+    def ask_hash(self, token: DesiredToken) -> str:
+        """Return a digest of what a token is asked to be; one made under another digest is replaced."""
+        if token.type == OPAQUE:
+            # Nothing is said by it; where it is known, and for how long, is all that there is.
+            return hashlib.sha256(f"{OPAQUE} {int(token.lifetime.total_seconds())}".encode()).hexdigest()[:16]
         parts = [
             f"lifetime {int(self.lifetime.total_seconds())}",
             # Quoted, so that no spelling of a name can look like two names.
             *sorted(f"role {role!r}" for role in self.realm_roles),
             *sorted(f"client {client!r} {role!r}" for client, roles in self.client_roles.items() for role in roles),
             *sorted(f"audience {audience!r}" for audience in self.audiences),
+            *sorted(f"scope {scope!r}" for scope in token.scopes),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -104,14 +154,46 @@ def suspension_of(spec: BotClient, now: datetime) -> Suspension | None:
     return None
 
 
-def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
-    """Return what the spec asks the grants for (its token lifetime is bounded, not asked)."""
+def asks_of_bot(spec: BotClient, federation: Federation) -> frozenset[Ask]:
+    """Return what the spec asks the grants for (its token lifetime is bounded, not asked).
+
+    Raises:
+        InvalidSpecError: The template of a Vault path is wrong.
+    """
     asks = {Ask(AskKind.REALM_ROLE, role) for role in spec.realm_roles}
     asks |= {Ask(AskKind.CLIENT_ROLE, role, client) for client, roles in spec.client_roles.items() for role in roles}
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
+    asks |= {Ask(AskKind.SCOPE, scope) for token in spec.tokens for scope in token.scopes}
+    asks |= {Ask(AskKind.VAULT_PATH, place.ask) for place in deliveries(spec, federation).values()}
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
     return frozenset(asks)
+
+
+def deliveries(spec: BotClient, federation: Federation) -> dict[str, Delivery]:
+    """Return where copies of tokens go, by token name.
+
+    Raises:
+        InvalidSpecError: A template is wrong; the message names the field.
+    """
+    vault, key = federation.vault, spec.meta.key
+    known = {"namespace": key.namespace, "name": key.name, "clientId": spec.client_id}
+    places = {
+        token.name: delivery(
+            token.vault_path,
+            f"spec.tokens[{number}].vaultPath",
+            mount=token.vault_mount or vault.mount,
+            key=token.vault_key,
+            own_folder=(vault.mount, vault.path_prefix),
+            values={**known, "token": token.name},
+        )
+        for number, token in enumerate(spec.tokens)
+        if token.vault_path is not None
+    }
+    if len({place.ask for place in places.values()}) < len(places):
+        message = f"spec.tokens: {', '.join(places)} must not share a vaultPath; put {{token}} into it"
+        raise InvalidSpecError(message)
+    return places
 
 
 def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, owner: str) -> DesiredBot:
@@ -120,11 +202,14 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
     A lifetime over the limit is cut to it: a limit that is narrowed later must bite without breaking the bot. The
     caller tells the author about it.
     """
-    asked = {token.lifetime for token in spec.tokens if token.lifetime is not None}
-    lifetime = min(asked) if asked else federation.token_lifetime
-    if verdict.max_token_lifetime is not None:
-        lifetime = min(lifetime, verdict.max_token_lifetime)
+    asked = {token.lifetime for token in spec.tokens if token.lifetime is not None and token.type == JWT}
+    lifetime = _limited(min(asked) if asked else federation.token_lifetime, verdict)
     denied = verdict.denied
+    places = {
+        name: place
+        for name, place in deliveries(spec, federation).items()
+        if Ask(AskKind.VAULT_PATH, place.ask) not in denied
+    }
     return DesiredBot(
         client_uuid=client_uuid(spec.meta.uid),
         client_id=spec.client_id,
@@ -139,10 +224,40 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         },
         audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
         lifetime=lifetime,
-        tokens=tuple(token.name for token in spec.tokens),
+        tokens=tuple(_token(token, places.get(token.name), federation, verdict) for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,
+        rotation=_rotation(spec, federation),
         lifetime_limit=verdict.max_token_lifetime,
     )
+
+
+def _token(token: TokenSpec, place: Delivery | None, federation: Federation, verdict: Verdict) -> DesiredToken:
+    lifetime = _limited(token.lifetime or federation.rotation_period or OPAQUE_LIFETIME, verdict)
+    overlap = token.overlap if token.overlap is not None else federation.overlap
+    return DesiredToken(
+        name=token.name,
+        type=token.type,
+        lifetime=lifetime if token.type == OPAQUE else timedelta(),
+        renew_before=token.renew_before,
+        # Else a third token would be due before the first has ended.
+        overlap=min(overlap, lifetime / 3) if token.type == OPAQUE else timedelta(),
+        scopes=frozenset(scope for scope in token.scopes if Ask(AskKind.SCOPE, scope) not in verdict.denied),
+        delivery=place,
+    )
+
+
+def _rotation(spec: BotClient, federation: Federation) -> DesiredSecretRotation:
+    asked = spec.secret_rotation
+    every, overlap = (asked.every, asked.overlap) if asked is not None else (None, None)
+    return DesiredSecretRotation(
+        every=every if every is not None else federation.rotation_period,
+        overlap=overlap if overlap is not None else federation.overlap,
+        allow_interruption=asked is not None and asked.allow_interruption,
+    )
+
+
+def _limited(lifetime: timedelta, verdict: Verdict) -> timedelta:
+    return lifetime if verdict.max_token_lifetime is None else min(lifetime, verdict.max_token_lifetime)
 
 
 def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0) -> ClientRecord:
@@ -179,6 +294,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "client_credentials.use_refresh_token": "false",
             "oauth2.device.authorization.grant.enabled": "false",
             "oidc.ciba.grant.enabled": "false",
+            TWO_SECRETS: "true",
         },
         mappers=tuple(
             ProtocolMapper(
@@ -229,34 +345,17 @@ def corrected(desired: ClientRecord, observed: ClientRecord) -> ClientRecord:
     )
 
 
-def client_entry(bot: DesiredBot, secret: Sensitive) -> dict[str, Sensitive]:
-    """Return what lies in Vault at `…/bots/<name>/client`."""
-    return {
+def client_entry(bot: DesiredBot, secret: Sensitive, previous: Sensitive | None = None) -> dict[str, Sensitive]:
+    """Return what lies in Vault at `…/bots/<name>/client`; `previous` is the secret before, while it is good too."""
+    entry = {
         "client_id": Sensitive(bot.client_id),
         "client_secret": secret,
         "issuer": Sensitive(bot.issuer_url),
         "token_url": Sensitive(f"{bot.issuer_url}/protocol/openid-connect/token"),
     }
-
-
-def token_entry(minted: MintedToken) -> dict[str, Sensitive]:
-    """Return what lies in Vault at `…/bots/<name>/tokens/<token>`; instants in RFC 3339."""
-    return {
-        "token": minted.token,
-        "token_type": Sensitive("Bearer"),
-        "issued_at": Sensitive(rfc3339(minted.claims.issued_at)),
-        "expires_at": Sensitive(rfc3339(minted.claims.expires_at)),
-    }
-
-
-def renewal_due_at(issued_at: datetime, expires_at: datetime, uid: str) -> datetime:
-    """Return when a token is to be replaced: at two thirds of its life, up to a tenth earlier by a spread of the uid.
-
-    The spread keeps the tokens of bots that were applied together from being renewed together.
-    """
-    life = expires_at - issued_at
-    spread = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") / 2**32
-    return issued_at + life * (2 / 3) - life * 0.1 * spread
+    if previous is not None:
+        entry[PREVIOUS_SECRET] = previous
+    return entry
 
 
 def _surplus_attributes(desired: ClientRecord, observed: ClientRecord) -> list[str]:

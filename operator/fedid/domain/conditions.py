@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "ConditionType",
     "Reason",
     "condition_of",
+    "instant_in",
     "is_told",
     "merged_conditions",
     "reason_of",
@@ -47,12 +48,14 @@ class Reason(StrEnum):
     READY = "Ready"
     GRANTED = "Granted"
     SYNCED = "Synced"
+    OVERLAP_IMPOSSIBLE = "OverlapImpossible"
     PUBLISHED = "Published"
     PROVEN = "Proven"
     PROGRESSING = "Progressing"
     INVALID_SPEC = "InvalidSpec"
     NOT_GRANTED = "NotGranted"
     SUSPENDED = "Suspended"
+    REVOKED_NOW = "RevokedNow"
     EXPIRED = "Expired"
     CONFLICT = "Conflict"
     FEDERATION_MISSING = "FederationMissing"
@@ -98,6 +101,15 @@ class Condition:
 def rfc3339(instant: datetime) -> str:
     """Return the instant as Kubernetes writes it, whole seconds, `Z`."""
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def instant_in(text: str | None) -> datetime | None:
+    """Return the instant that `rfc3339` wrote (aware UTC), None if it is none."""
+    try:
+        instant = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return instant.astimezone(UTC) if instant is not None and instant.tzinfo is not None else None
 
 
 def reason_of(error: Error) -> Reason:

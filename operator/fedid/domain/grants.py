@@ -47,12 +47,22 @@ class AskKind(StrEnum):
     CLIENT_ROLE = "clientRoles"
     GROUP = "groups"
     AUDIENCE = "audiences"
+    SCOPE = "scopes"
+    VAULT_PATH = "vaultPaths"
+    """`<mount>/<path>`; a pattern may hold `{namespace}` for the namespace that asks."""
     CLIENT_ID = "clientIds"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
 
-_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID)
+_LISTED = (
+    AskKind.REALM_ROLE,
+    AskKind.GROUP,
+    AskKind.AUDIENCE,
+    AskKind.SCOPE,
+    AskKind.VAULT_PATH,
+    AskKind.CLIENT_ID,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,10 +97,13 @@ class Grant:
         """Tell whether the rule is about this namespace (by name or by selector)."""
         return namespace in self.names or (self.selector is not None and self.selector.matches(labels))
 
-    def covers(self, ask: Ask) -> bool:
-        """Tell whether the rule lets its namespaces have this."""
+    def covers(self, ask: Ask, namespace: str) -> bool:
+        """Tell whether the rule lets one of its namespaces have this."""
         if ask.kind is AskKind.GROUP and not _is_plain_path(ask.value):
             return False
+        if ask.kind is AskKind.VAULT_PATH:
+            patterns = self.patterns.get(ask.kind, ())
+            return any(_matches(pattern.replace("{namespace}", namespace), ask.value) for pattern in patterns)
         if ask.kind is not AskKind.CLIENT_ROLE:
             return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
         patterns = self.client_roles.get(ask.client_id, ())
@@ -152,7 +165,7 @@ def judge(
     """
     rules = tuple(grants)
     matching = [rule for rule in rules if rule.matches(namespace, labels)]
-    denied = frozenset(ask for ask in asks if not any(rule.covers(ask) for rule in matching))
+    denied = frozenset(ask for ask in asks if not any(rule.covers(ask, namespace) for rule in matching))
     limits = [rule.max_token_lifetime for rule in matching if rule.max_token_lifetime is not None]
     return Verdict(
         namespace_matched=bool(matching),

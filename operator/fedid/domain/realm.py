@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from fedid.domain.sensitive import Sensitive
 
@@ -18,6 +19,7 @@ __all__ = [
     "RealmFacts",
     "Role",
     "RoleMappings",
+    "SecretPolicy",
     "UserRecord",
     "role_changes",
 ]
@@ -65,6 +67,10 @@ class ClientRecord:
     """Addresses of the client by Keycloak's names, e.g. `redirectUris`; on write an empty one is taken off."""
     authenticator: str = CLIENT_SECRET
     """Keycloak's `clientAuthenticatorType`."""
+    previous_secret: Sensitive | None = None
+    """On read: the secret before, which is good too where the realm keeps two. Never written."""
+    previous_since: datetime | None = None
+    """When it became the previous one (aware UTC, Keycloak's clock)."""
     not_before: int = 0
     """Tokens issued before this instant (seconds since the epoch, Keycloak's clock) are refused."""
 
@@ -117,6 +123,20 @@ class RealmFacts:
     """The realm's user profile declares (or admits) the two owner attributes, so Keycloak will not drop them."""
     missing_permissions: tuple[str, ...]
     """realm-management roles that the operator's client lacks, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPolicy:
+    """The realm's policy that lets a client have two secrets at once (Keycloak's executor `secret-rotation`).
+
+    Its periods hold for all clients alike.
+    """
+
+    name: str
+    expires_after: timedelta
+    """How old a secret gets before any change of its client replaces it."""
+    previous_lives: timedelta
+    """How long the former secret is good at most."""
 
 
 def role_changes(held: RoleMappings | None, wanted: frozenset[Role]) -> tuple[frozenset[Role], frozenset[Role]]:

@@ -27,6 +27,7 @@ from fedid.domain.fields import (
 )
 from fedid.domain.label_selector import OPERATORS, LabelSelector, parse_selector
 from fedid.domain.naming import ObjectKey, default_client_id
+from fedid.domain.token_entries import JWT, OPAQUE
 from fedid.errors import InvalidSpecError
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "KeycloakAccess",
     "Meta",
     "PodIdentity",
+    "SecretRotation",
     "TokenSpec",
     "VaultAccess",
     "meta_of",
@@ -58,7 +60,7 @@ PLURALS = {
     FEDERATION_USER: "federationusers",
     POD_IDENTITY: "podidentities",
 }
-_TEN_MINUTES = timedelta(minutes=10)
+_TEN_MINUTES, _ONE_HOUR = timedelta(minutes=10), timedelta(hours=1)
 _T = TypeVar("_T")
 
 
@@ -114,6 +116,10 @@ class Federation:
     keycloak: KeycloakAccess
     vault: VaultAccess
     token_lifetime: timedelta
+    rotation_period: timedelta | None
+    """How often the secret of a bot that says nothing about it is replaced; None: never."""
+    overlap: timedelta
+    """How long the former of two credentials stays good where a bot says nothing about it."""
     resync_period: timedelta
     """How often an untouched identity is compared with the backends."""
 
@@ -124,7 +130,31 @@ class TokenSpec:
 
     name: str
     lifetime: timedelta | None
-    """None: the Federation's default."""
+    """None: the default of its type."""
+    type: str = JWT
+    renew_before: timedelta | None = None
+    """How long before its end it is replaced at the latest; None: a third of its life."""
+    overlap: timedelta | None = None
+    """Of an opaque token: how long the former one stays good; None: the Federation's default."""
+    scopes: frozenset[str] = frozenset()
+    """Of a jwt: client scopes that are asked for with it."""
+    vault_path: str | None = None
+    """Template of the place in Vault where a copy goes; None: there is none."""
+    vault_mount: str | None = None
+    """None: the Federation's."""
+    vault_key: str = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRotation:
+    """How often the secret of a bot changes."""
+
+    every: timedelta | None
+    """None: only when it is asked for."""
+    overlap: timedelta | None
+    """How long the former one stays good; None: the Federation's default."""
+    allow_interruption: bool
+    """Whether it may change where the realm cannot keep two: then clients are refused until they read the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +171,7 @@ class BotClient:
     client_roles: Mapping[str, frozenset[str]]
     audiences: frozenset[str]
     tokens: tuple[TokenSpec, ...]
+    secret_rotation: SecretRotation | None = None
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
     expires_at: datetime | None = None
@@ -203,6 +234,8 @@ def parse_federation(body: Body) -> Federation:
         keycloak=_keycloak_access(section(spec, "spec.keycloak")),
         vault=_vault_access(section(spec, "spec.vault")),
         token_lifetime=_duration(defaults, "spec.defaults.tokenLifetime", _TEN_MINUTES),
+        rotation_period=_duration(defaults, "spec.defaults.rotationPeriod", None),
+        overlap=_duration(defaults, "spec.defaults.overlap", _ONE_HOUR),
         resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
     )
 
@@ -225,10 +258,8 @@ def parse_bot_client(body: Body) -> BotClient:
         realm_roles=frozenset(texts(spec, "spec.realmRoles")),
         client_roles={c: frozenset(roles) for c, roles in texts_by_name(spec, "spec.clientRoles").items() if roles},
         audiences=frozenset(texts(spec, "spec.audiences")),
-        tokens=tuple(
-            TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
-            for path, token in items(spec, "spec.tokens")
-        ),
+        tokens=tuple(_token(token, path) for path, token in items(spec, "spec.tokens")),
+        secret_rotation=_secret_rotation(spec),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
@@ -272,6 +303,36 @@ def parse_pod_identity(body: Body) -> PodIdentity:
         secret_name=text_or_none(spec, "spec.secretName") or meta.key.name,
         files=text_by_name(generic, "spec.platform.generic.files"),
         pods=_pod_selector(spec),
+    )
+
+
+def _token(token: Body, path: str) -> TokenSpec:
+    kind = text_or_none(token, f"{path}.type") or JWT
+    if kind not in {JWT, OPAQUE}:
+        message = f"{path}.type is {kind!r}; write {JWT} or {OPAQUE}"
+        raise InvalidSpecError(message)
+    return TokenSpec(
+        name=text(token, f"{path}.name"),
+        type=kind,
+        lifetime=_duration(token, f"{path}.lifetime", None),
+        renew_before=_duration(token, f"{path}.renewBefore", None),
+        overlap=_duration(token, f"{path}.overlap", None),
+        scopes=frozenset(texts(token, f"{path}.scopes")),
+        vault_path=text_or_none(token, f"{path}.vaultPath"),
+        vault_mount=text_or_none(token, f"{path}.vaultMount"),
+        vault_key=text_or_none(token, f"{path}.vaultKey") or "token",
+    )
+
+
+def _secret_rotation(spec: Body) -> SecretRotation | None:
+    if spec.get("secretRotation") is None:
+        return None
+    path = "spec.secretRotation"
+    rotation = section(spec, path)
+    return SecretRotation(
+        every=_duration(rotation, f"{path}.every", None),
+        overlap=_duration(rotation, f"{path}.overlap", None),
+        allow_interruption=flag(rotation, f"{path}.allowInterruption", default=False),
     )
 
 

@@ -45,6 +45,7 @@ class TokenClaims:
     audiences: frozenset[str]
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class TokenExpectation:
     audiences: frozenset[str]
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
+    scopes: frozenset[str] = frozenset()
+    """Asked for with this very token."""
 
 
 def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, ...]:
@@ -83,6 +86,8 @@ def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, 
     for client_id, roles in sorted(expected.client_roles.items()):
         if missing := sorted(roles - claims.client_roles.get(client_id, frozenset())):
             faults.append(f"role {', '.join(missing)} of client {client_id} is missing")
+    if missing := sorted(expected.scopes - claims.scopes):
+        faults.append(f"scope {', '.join(missing)} is missing (is it in the client scope's own token scope?)")
     lifetime = claims.expires_at - claims.issued_at
     if lifetime > expected.lifetime + _ROUNDING:
         faults.append(f"it lives {lifetime}, longer than the {expected.lifetime} asked for")
@@ -100,6 +105,7 @@ def wider_than(old: TokenClaims, new: TokenClaims) -> bool:
     """Tell whether the old token grants something that the new one does not, so that it must be revoked."""
     return bool(
         old.realm_roles - new.realm_roles
+        or old.scopes - new.scopes
         or old.audiences - new.audiences
         or any(roles - new.client_roles.get(client_id, frozenset()) for client_id, roles in old.client_roles.items())
     )

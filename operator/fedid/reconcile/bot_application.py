@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import assert_never
 
-from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
-from fedid.domain.bot_plan import (
-    NOT_BEFORE,
+from fedid.domain.bot import DesiredBot, corrected, desired_client
+from fedid.domain.bot_plan import NOT_BEFORE
+from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,
     CreateClient,
+    DeliverToken,
+    EndPreviousSecret,
+    EndPreviousToken,
+    KeepSecret,
+    MakeToken,
     MintToken,
     ObservedBot,
     ProveSecret,
@@ -18,41 +22,22 @@ from fedid.domain.bot_plan import (
     PublishToken,
     RemoveRoles,
     UpdateClient,
+    WithdrawCopy,
     WithdrawToken,
 )
 from fedid.domain.conditions import ConditionType, Reason, condition_of
 from fedid.domain.resources import Body, meta_of
-from fedid.domain.sensitive import Sensitive
-from fedid.domain.stored import VaultMark
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, outlives, token_faults, wider_than
-from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
-from fedid.reconcile.bot_paths import SECRET_RETENTION, BotPaths, token_retention
+from fedid.domain.secret_plan import published_unrecorded
+from fedid.errors import NotReadyError
+from fedid.reconcile.bot_context import BotContext, BotFacts, facts_before
+from fedid.reconcile.bot_secret import SecretSteps
+from fedid.reconcile.bot_tokens import BotTokenSteps
 from fedid.reconcile.roles import role_names
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["BotApplication", "BotFacts", "TokenFact"]
+__all__ = ["BotApplication"]
 
-
-@dataclass(frozen=True, slots=True)
-class TokenFact:
-    """One token as it lies in Vault after the pass."""
-
-    claims: TokenClaims
-    version: int
-    ask_hash: str
-
-
-@dataclass(slots=True)
-class BotFacts:
-    """What is true after the plan was carried out; grows with every step."""
-
-    secret: Sensitive | None = None
-    secret_version: int | None = None
-    subject: str | None = None
-    tokens: dict[str, TokenFact] = field(default_factory=dict)
-    minted: dict[str, MintedToken] = field(default_factory=dict)
-    published: bool = False
-    """Whether Vault holds something else than before the pass."""
+_PUBLISHING = PublishSecret | PublishToken | DeliverToken | WithdrawCopy | WithdrawToken
 
 
 class BotApplication:
@@ -65,13 +50,11 @@ class BotApplication:
         self._world = world
         self._body = body
         self._tell_repairs = tell_repairs
-        self._key = meta_of(body).key
         self._desired = desired
         self._provider = backends.identity_provider
-        self._store = backends.secret_store
-        self._backends = backends
-        self._paths = BotPaths(backends.federation.vault.path_prefix, self._key)
-        self._mark = VaultMark(desired.owner, desired.object_name)
+        self._context = BotContext(world, body, desired, backends)
+        self._secrets = SecretSteps(self._context)
+        self._tokens = BotTokenSteps(self._context, self._secrets)
 
     async def apply(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> BotFacts | None:
         """Carry out the steps; None if the client to be created was there already (observe, then plan again).
@@ -79,57 +62,53 @@ class BotApplication:
         Raises:
             Error: A step failed; what was done before it stays and is found again by the next pass.
         """
-        facts = self._facts_before(observed)
+        facts = facts_before(self._desired, observed)
+        if observed.keycloak_seen and published_unrecorded(self._desired, observed):
+            facts.rotated, facts.secret_issued_at = True, self._provider.server_now()
         for step in plan:
             if not await self._take(step, facts, observed):
                 return None
-        facts.published = any(isinstance(step, PublishSecret | PublishToken | WithdrawToken) for step in plan)
+        facts.published = any(isinstance(step, _PUBLISHING) for step in plan)
         await self._tell_repair(plan, observed)
         return facts
 
-    async def _take(self, step: BotStep, facts: BotFacts, observed: ObservedBot) -> bool:
+    async def _take(self, step: BotStep, facts: BotFacts, observed: ObservedBot) -> bool:  # noqa: PLR0912
         match step:
             case CreateClient():
-                if not await self._create_client(step, facts, observed):
-                    return False
+                return await self._create_client(step, facts, observed)
+            case KeepSecret():
+                await self._secrets.keep(facts)
             case UpdateClient():
                 await self._update_client(step, facts, observed)
+            case EndPreviousSecret():
+                await self._secrets.end_previous(facts, observed)
             case AddRoles(roles):
-                await self._provider.add_roles(await self._subject(facts), roles)
-                self._audit("AddRoles", roles=role_names(roles))
+                await self._provider.add_roles(await self._context.subject(facts), roles)
+                self._context.audit("AddRoles", roles=role_names(roles))
             case RemoveRoles(roles):
-                await self._provider.remove_roles(await self._subject(facts), roles)
-                self._audit("RemoveRoles", roles=role_names(roles))
+                await self._provider.remove_roles(await self._context.subject(facts), roles)
+                self._context.audit("RemoveRoles", roles=role_names(roles))
             case ProveSecret():
-                await self._mint(facts, observed)
+                await self._secrets.mint(facts, observed)
             case MintToken():
-                await self._mint_token(step, facts, observed)
+                await self._tokens.mint(step, facts, observed)
+            case MakeToken():
+                self._tokens.make(step, facts, observed)
+            case EndPreviousToken():
+                self._tokens.end_previous(step, facts, observed)
             case PublishSecret(version):
-                await self._publish_secret(version, facts)
+                await self._secrets.publish(version, facts)
             case PublishToken():
-                await self._publish_token(step, facts)
+                await self._tokens.publish(step, facts)
+            case DeliverToken():
+                await self._tokens.deliver(step, facts)
+            case WithdrawCopy(name):
+                await self._tokens.withdraw_copy(name, observed)
             case WithdrawToken(name):
-                await self._withdraw_token(name, facts, observed)
+                await self._tokens.withdraw(name, facts, observed)
             case _:
                 assert_never(step)
         return True
-
-    def _facts_before(self, observed: ObservedBot) -> BotFacts:
-        hashes = observed.recorded.ask_hashes
-        stored = observed.stored_client
-        secret = observed.client.secret if observed.client is not None else None
-        if secret is None and stored is not None:
-            secret = stored.data.get("client_secret")
-        return BotFacts(
-            secret=secret,
-            secret_version=stored.version if stored is not None and stored.data else None,
-            subject=observed.subject,
-            tokens={
-                name: TokenFact(claims, observed.stored_tokens[name].version, hashes.get(name, ""))
-                for name, claims in observed.claims.items()
-                if name in self._desired.tokens
-            },
-        )
 
     async def _create_client(self, step: CreateClient, facts: BotFacts, observed: ObservedBot) -> bool:
         kept = observed.stored_client.data.get("client_secret") if observed.stored_client is not None else None
@@ -145,8 +124,9 @@ class BotApplication:
         client = desired_client(self._desired, secret=facts.secret, not_before=int(now.timestamp()))
         created = await self._provider.create_client(client)
         if created:
-            facts.subject = None
-            self._audit("CreateClient", client_id=self._desired.client_id)
+            facts.subject = facts.previous_secret = facts.previous_since = None
+            facts.secret_issued_at = now
+            self._context.audit("CreateClient", client_id=self._desired.client_id)
         return created
 
     def _had_another_client(self) -> bool:
@@ -162,80 +142,9 @@ class BotApplication:
         client = desired_client(self._desired, secret=fresh, not_before=not_before)
         await self._provider.update_client(corrected(client, observed.client) if observed.client else client)
         if fresh is not None:
-            facts.secret = fresh
-        self._audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
-
-    async def _subject(self, facts: BotFacts) -> str:
-        if facts.subject is None:
-            facts.subject = await self._provider.service_account_id(self._desired.client_uuid)
-        return facts.subject
-
-    async def _mint(self, facts: BotFacts, observed: ObservedBot) -> MintedToken:
-        """Mint a token with the bot secret and check it against the spec; that proves the secret too."""
-        if facts.secret is None:
-            self._world.freshness.expire(self._key)
-            message = f"The bot secret of {self._key} is not in Vault; looking at Keycloak again"
-            raise BackendUnavailableError(message, backend="vault")
-        client_id = self._desired.client_id
-        minted = await self._provider.mint(ClientCredentials(client_id, facts.secret))
-        faults = token_faults(minted.claims, self._desired.expectation) if minted is not None else ()
-        if minted is None or (faults and not observed.keycloak_seen):
-            # On a pass that only renews, somebody changed the client since the last look: look at everything.
-            self._world.freshness.expire(self._key)
-            wrong = f"gives a token that is not good ({'; '.join(faults)})" if faults else "refuses the bot secret"
-            message = f"Keycloak {wrong} for client {client_id}; looking at the client again"
-            raise BackendUnavailableError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
-        if faults:
-            message = f"A token of client {client_id} was minted and is not published: {'; '.join(faults)}"
-            raise BackendRejectedError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
-        facts.subject = minted.claims.subject
-        return minted
-
-    async def _mint_token(self, step: MintToken, facts: BotFacts, observed: ObservedBot) -> None:
-        minted = await self._mint(facts, observed)
-        facts.minted[step.name] = minted
-        self._audit("MintToken", token=step.name, why=step.why, token_id=minted.claims.token_id)
-        old = observed.claims.get(step.name)
-        if old is None or facts.secret is None or old.expires_at <= self._provider.server_now():
-            return
-        if wider_than(old, minted.claims) or outlives(old, self._desired.lifetime_limit):
-            # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
-            credentials = ClientCredentials(self._desired.client_id, facts.secret)
-            await self._provider.revoke(observed.stored_tokens[step.name].data["token"], credentials)
-            self._audit("RevokeToken", token=step.name, why="it says more than the spec", token_id=old.token_id)
-
-    async def _publish_secret(self, version: int | None, facts: BotFacts) -> None:
-        if facts.secret is None:
-            message = f"The bot secret of {self._key} is not known; looking at Keycloak again"
-            raise BackendUnavailableError(message, backend="keycloak")
-        data = client_entry(self._desired, facts.secret)
-        facts.secret_version = await self._store.write(
-            self._paths.client, data, self._mark, version=version, retention=SECRET_RETENTION
-        )
-        self._audit("PublishSecret", path=self._paths.client, version=facts.secret_version)
-
-    async def _publish_token(self, step: PublishToken, facts: BotFacts) -> None:
-        minted = facts.minted[step.name]
-        written = await self._store.write(
-            self._paths.token(step.name),
-            token_entry(minted),
-            self._mark,
-            version=step.version,
-            retention=token_retention(self._desired.lifetime),
-        )
-        facts.tokens[step.name] = TokenFact(minted.claims, written, self._desired.ask_hash)
-        self._audit("PublishToken", path=self._paths.token(step.name), version=written)
-
-    async def _withdraw_token(self, name: str, facts: BotFacts, observed: ObservedBot) -> None:
-        claims = observed.claims.get(name)
-        if claims is not None and facts.secret is not None and claims.expires_at > self._provider.server_now():
-            token = observed.stored_tokens[name].data["token"]
-            await self._provider.revoke(token, ClientCredentials(self._desired.client_id, facts.secret))
-            if await self._provider.token_accepted(token):
-                message = f"Token {name} of client {self._desired.client_id} was revoked and is still accepted"
-                raise BackendUnavailableError(message, backend="keycloak")
-        await self._store.destroy(self._paths.token(name), self._desired.owner)
-        self._audit("WithdrawToken", token=name, token_id=claims.token_id if claims is not None else None)
+            facts.secret, facts.rotated = fresh, True
+            facts.secret_issued_at = self._provider.server_now()
+        self._context.audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
 
     async def _tell_repair(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> None:
         """Tell an Event about what somebody changed by hand; a change of the spec is no repair."""
@@ -244,11 +153,16 @@ class BotApplication:
             return
         if status.get("observedGeneration") != meta_of(self._body).generation:
             return
-        if any(asked != self._desired.ask_hash for asked in observed.recorded.ask_hashes.values()):
+        asked = {token.name: self._desired.ask_hash(token) for token in self._desired.tokens}
+        if any(asked.get(name) != hashed for name, hashed in observed.recorded.ask_hashes.items()):
             return  # the Federation's defaults changed
         # A client that was deleted took its roles along.
         made_anew = [step for step in plan if isinstance(step, CreateClient)]
-        repaired = [text for step in made_anew or plan if (text := _repair(step)) is not None]
+        told: list[BotStep] = [*(made_anew or plan)]
+        if any(step == EndPreviousSecret() or (isinstance(step, UpdateClient) and step.rotation) for step in told):
+            told = [step for step in told if not isinstance(step, PublishSecret)]  # its time has come, no hand did it
+        remade = {step.name for step in told if isinstance(step, PublishToken)}
+        repaired = [text for step in told if (text := _repair(step, remade)) is not None]
         if not repaired or status.get("clientUuid") is None:
             return
         message = f"Changed by hand and put back: {', '.join(repaired)}"
@@ -256,22 +170,21 @@ class BotApplication:
             self._body, reason="DriftRepaired", message=message, warning=True, action="Repair"
         )
 
-    def _audit(self, step: str, **details: object) -> None:
-        self._world.audit(step, key=str(self._key), federation=self._backends.federation.meta.key.name, **details)
 
-
-def _repair(step: BotStep) -> str | None:
+def _repair(step: BotStep, remade: set[str]) -> str | None:
     match step:
         case CreateClient():
             return "the client (deleted)"
-        case UpdateClient(fields, replace_secret):
-            return ", ".join([*fields, *(["secret"] if replace_secret else [])])
+        case UpdateClient(fields, replace_secret, rotation):
+            return ", ".join([*fields, *(["secret"] if replace_secret and not rotation else [])]) or None
         case AddRoles(roles):
             return f"roles removed ({', '.join(role_names(roles))})"
         case RemoveRoles(roles):
             return f"roles added ({', '.join(role_names(roles))})"
-        case MintToken(name, why) if "Vault" in why:
+        case MintToken(name, why) | MakeToken(name, why) if "Vault" in why:
             return f"token {name} ({why})"
+        case DeliverToken(name) if name not in remade:
+            return f"the copy of token {name} in Vault"
         case PublishSecret():
             return "the bot secret in Vault"
         case _:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, renewal_due_at, suspension_of
-from fedid.domain.bot_plan import ObservedBot, plan_bot
-from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
+from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, suspension_of
+from fedid.domain.bot_plan import plan_bot
+from fedid.domain.bot_steps import BotStep, ObservedBot
+from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, reason_of, rfc3339
 from fedid.domain.durations import duration_text, spread
 from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import Role
-from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
-from fedid.domain.tokens import TokenClaims
+from fedid.domain.resources import Body, BotClient, Meta, meta_of, parse_bot_client
+from fedid.domain.rotation import (
+    REVOKE_NOW,
+    ROTATE,
+    RotationRequest,
+    revocation_request,
+    rotation_request,
+)
+from fedid.domain.secret_plan import secret_obstacle
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
@@ -24,15 +33,22 @@ from fedid.errors import (
     OwnershipConflictError,
     StaleObjectError,
 )
-from fedid.reconcile.bot_application import BotApplication, BotFacts
+from fedid.reconcile.bot_application import BotApplication
+from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_observation import observe_bot, recorded_in
-from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.bot_status import (
+    conditions_of,
+    handled_rotations,
+    next_rotations,
+    published_fields,
+    rotations_handled,
+    short_overlaps,
+)
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
-    granted_condition,
     judged,
     judged_as_before,
     pinned_federation,
@@ -46,9 +62,11 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotReconciler"]
 
+_WAITING_SECONDS = 5.0
+"""When to look again at a credential that should have been replaced or ended and could not be."""
 _SOON_SECONDS = 0.5
 """When to look again at a withdrawal that waits for nothing but the next second of Keycloak's clock."""
-_FOR_GOOD = (Reason.SUSPENDED, Reason.EXPIRED)
+_FOR_GOOD = (Reason.SUSPENDED, Reason.EXPIRED, Reason.REVOKED_NOW)
 """Withdrawals that are finished also when they are called off halfway: who suspends a bot, if only for a moment, wants
 every credential of before dead, those too that nobody published."""
 _PARTS = (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED, ConditionType.PUBLISHED)
@@ -96,29 +114,42 @@ class BotReconciler:
                 body, begun, Condition(ConditionType.READY, False, Reason.PROGRESSING, message)
             )
             return self._soon(0.0 if finished else _SOON_SECONDS)
+        revoked_now = (body.get("status") or {}).get("revokedNow")
+        asked = revocation_request(spec.meta.annotations, revoked_now)
+        if asked is not None and anything_made(body):
+            message = f"{REVOKE_NOW} {asked!r} is carried out: everything valid of the bot was ended; making it anew"
+            ending = Condition(ConditionType.READY, False, Reason.PROGRESSING, message)
+            finished = await self._teardown.withdraw(body, Reason.REVOKED_NOW, ending, {"revokedNow": asked})
+            return self._soon(0.0 if finished else _SOON_SECONDS)
+        revoked_now = asked or revoked_now
         federation = federation_name(world, spec.federation, body.get("status") or {})
         backends = backends_of(world, federation)
         if backends is None:
             return Outcome(self._expiry(spec))  # the Federation is looked at first, and wakes this object
         if not world.directory.knows_namespace(spec.meta.key.namespace):
             return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
-        verdict = _bounded(judged(world, backends, asks_of_bot(spec), spec.meta.key.namespace), spec)
+        asks = asks_of_bot(spec, backends.federation)
+        verdict = _bounded(judged(world, backends, asks, spec.meta.key.namespace), spec)
         if not verdict.granted:
             await self._refuse(body, spec, verdict)
         require_usable(backends, spec.meta, vault=True)
         body = await with_finalizer(world, body)
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
-        facts = await self._converge(body, spec, desired, backends, application)
-        published = _fields_of(spec, desired, backends, facts)
+        request = rotation_request(spec.meta.annotations, handled_rotations(body))
+        if request is not None and not (request.tokens or request.secret):
+            await self._tell_meaningless(body, request)
+        facts = await self._converge(body, spec, desired, backends, application, request)
+        published = published_fields(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
-        await self._settle(body, spec, desired, backends, verdict, published)
+        handled = {"rotation": rotations_handled(body, request, facts), "revokedNow": revoked_now}
+        await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
         status = body.get("status") or {}
         if not status.get("clientUuid") or status.get("revocation"):
             # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
             self._wake_consumers(body, {}, anyway=True)
         # What is not covered was told; what is covered goes on living, renewals included.
-        return self._again(spec, facts, backends)
+        return self._again(spec, desired, facts, backends)
 
     async def _suspend(self, body: Body, suspension: Suspension) -> Outcome:
         """See to it that nothing of the bot exists outside the cluster, whatever the grants say; then rest."""
@@ -165,8 +196,14 @@ class BotReconciler:
                 self._world.wake(spec.meta.key, Priority.DELETION)
         raise NotGrantedError(verdict.message)
 
-    async def _converge(
-        self, body: Body, spec: BotClient, desired: DesiredBot, backends: Backends, application: BotApplication
+    async def _converge(  # noqa: PLR0913 - everything that a pass works with
+        self,
+        body: Body,
+        spec: BotClient,
+        desired: DesiredBot,
+        backends: Backends,
+        application: BotApplication,
+        request: RotationRequest | None,
     ) -> BotFacts:
         world, meta = self._world, spec.meta
         status: Mapping[str, Any] = body.get("status") or {}
@@ -174,11 +211,11 @@ class BotReconciler:
         never_made = not status.get("clientUuid")
         # A withdrawal that was begun and called off may have ended anything: look at all of it.
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
-        look = not fresh or bool(status.get("revocation"))
+        look = not fresh or bool(status.get("revocation")) or self._secret_matters(status, request, backends)
         if never_made:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
             observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
-            facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
+            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
         observed = await observe_bot(
@@ -189,20 +226,79 @@ class BotReconciler:
             owner=desired.owner,
             status=status,
             look=look or never_made,
+            consumers_hold=self._consumers_hold(meta, (status.get("secret") or {}).get("version")),
         )
-        facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
+        facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
         if facts is None:
             world.freshness.expire(meta.key)
             message = f"Client {desired.client_id} appeared while it was being created; looking again"
             raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
-        return self._looked(spec, facts, backends) if observed.keycloak_seen else facts
+        if not observed.keycloak_seen:
+            return facts
+        rotates = desired.rotation.every is not None or spec.secret_rotation is not None
+        if observed.client is not None and (rotates or (request is not None and request.secret and not facts.rotated)):
+            facts.obstacle = self._obstacle(desired, observed)
+        return self._looked(spec, facts, backends)
 
-    def _plan(
-        self, desired: DesiredBot, observed: ObservedBot, roles: frozenset[Role], spec: BotClient, backends: Backends
-    ) -> tuple[Any, ...]:
-        return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now())
+    def _obstacle(self, desired: DesiredBot, observed: ObservedBot) -> str | None:
+        why = secret_obstacle(desired, observed)
+        if why is None:
+            return None
+        if desired.rotation.allow_interruption:
+            return f"The secret is replaced without an overlap, as spec.secretRotation.allowInterruption lets it: {why}"
+        return (
+            f"The bot secret stays as it is, since it cannot be replaced with an overlap: {why}. Or set "
+            "spec.secretRotation.allowInterruption to true; clients are refused then until they read the new secret"
+        )
+
+    def _secret_matters(self, status: Mapping[str, Any], request: RotationRequest | None, backends: Backends) -> bool:
+        """Tell whether the secret is to be replaced or ended now, so that Keycloak must be looked at."""
+        if request is not None and request.secret:
+            return True
+        secret, now = status.get("secret") or {}, backends.identity_provider.server_now()
+        instants = (instant_in(secret.get(name)) for name in ("nextRotationAt", "previousEndsAt"))
+        return any(at is not None and at <= now for at in instants)
+
+    def _consumers(self, bot: ObjectKey) -> list[Body]:
+        """Return the PodIdentities that mount the bot."""
+        found = (self._world.directory.get(key) for key in sorted(self._world.directory.pods_of_bot(bot)))
+        return [body for body in found if body is not None]
+
+    def _consumers_hold(self, meta: Meta, version: int | None) -> bool:
+        """Tell whether every Secret that holds something of the bot was filled from this version of its secret."""
+        for pod in self._consumers(meta.key):
+            status: Mapping[str, Any] = pod.get("status") or {}
+            held = status.get("bot") or {}
+            if (
+                status.get("delivered")
+                and held.get("uid") == meta.uid
+                and held.get("secretVersion") not in {None, version}
+            ):
+                return False
+        return True
+
+    async def _tell_meaningless(self, body: Body, request: RotationRequest) -> None:
+        message = (
+            f"Annotation {ROTATE} is {request.value[:40]!r}, which means nothing; write token, secret or all, "
+            "optionally with -<anything> behind it, such as all-2"
+        )
+        await self._world.cluster.emit(body, reason="RotateIgnored", message=message, warning=True, action="Rotate")
+
+    def _plan(  # noqa: PLR0913 - everything that a plan is made from
+        self,
+        desired: DesiredBot,
+        observed: ObservedBot,
+        roles: frozenset[Role],
+        spec: BotClient,
+        backends: Backends,
+        request: RotationRequest | None,
+    ) -> tuple[BotStep, ...]:
+        return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now(), request)
 
     def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
+        facts.looked = True
+        if facts.secret_issued_at is None:
+            facts.secret_issued_at = backends.identity_provider.server_now()  # made before this was remembered
         again_after = spread(backends.federation.resync_period, spec.meta.uid)
         until = self._world.clock.monotonic() + again_after.total_seconds()
         self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
@@ -227,29 +323,20 @@ class BotReconciler:
         desired: DesiredBot,
         backends: Backends,
         verdict: Verdict,
-        published_fields: Mapping[str, Any],
+        facts: BotFacts,
+        published: Mapping[str, Any],
+        handled: Mapping[str, Any],
     ) -> None:
         name = backends.federation.meta.key.name
-        count = len(desired.tokens)
-        synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
-        published = f"The bot secret and {count} token{'' if count == 1 else 's'} are proven and in Vault"
-        ready = (
-            Condition(ConditionType.READY, True, Reason.READY, f"{published}; verifiers accept them")
-            if verdict.granted
-            else Condition(ConditionType.READY, False, Reason.NOT_GRANTED, verdict.message)
-        )
-        told = (
-            ready,
-            granted_condition(verdict),
-            Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced),
-            Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, published),
-        )
+        notes = short_overlaps(desired, self._consumers(spec.meta.key))
+        told = conditions_of(newest_of(self._world, body), desired, backends, verdict, facts, notes)
         fields = {
             "federation": name,
             "clientId": desired.client_id,
             "clientUuid": desired.client_uuid,
             "revocation": None,
-            **published_fields,
+            **handled,
+            **published,
         }
         latest = newest_of(self._world, body)
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
@@ -272,17 +359,17 @@ class BotReconciler:
         tokens = (body.get("status") or {}).get("tokens") or ()
         return ready_at_generation(body) and all(token.get("expiresAt", "") > now for token in tokens)
 
-    def _again(self, spec: BotClient, facts: BotFacts, backends: Backends) -> Outcome:
+    def _again(self, spec: BotClient, desired: DesiredBot, facts: BotFacts, backends: Backends) -> Outcome:
         world = self._world
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
-        renewals = [mono + max((_due(fact.claims, spec) - now).total_seconds(), 0.0) for fact in facts.tokens.values()]
+        # What is due and was not done waits for something; not for the next instant of this clock.
+        renewals = [
+            mono + max((at - now).total_seconds(), _WAITING_SECONDS if at <= now else 0.0)
+            for at in next_rotations(spec, desired, facts)
+        ]
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
         first = min([*renewals, *(at for at in (look_at, expiry) if at is not None)], default=None)
         return Outcome(first, Priority.DELETION if first is not None and first == expiry else Priority.DRIFT)
-
-
-def _due(claims: TokenClaims, spec: BotClient) -> datetime:
-    return renewal_due_at(claims.issued_at, claims.expires_at, spec.meta.uid)
 
 
 def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:
@@ -303,30 +390,6 @@ def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:
         limit,
         told if verdict.namespace_matched else verdict.message,
     )
-
-
-def _fields_of(spec: BotClient, desired: DesiredBot, backends: Backends, facts: BotFacts) -> dict[str, Any]:
-    vault = backends.federation.vault
-    paths = BotPaths(vault.path_prefix, spec.meta.key)
-    tokens = [
-        {
-            "name": name,
-            "vaultPath": f"{vault.mount}/{paths.token(name)}",
-            "version": fact.version,
-            "issuedAt": rfc3339(fact.claims.issued_at),
-            "expiresAt": rfc3339(fact.claims.expires_at),
-            "nextRotationAt": rfc3339(_due(fact.claims, spec)),
-            "askHash": fact.ask_hash,
-        }
-        for name in desired.tokens
-        if (fact := facts.tokens.get(name)) is not None
-    ]
-    fields: dict[str, Any] = {"tokens": tokens}
-    if facts.secret_version is not None:
-        fields["secret"] = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
-    if facts.subject is not None:
-        fields["serviceAccountSubject"] = facts.subject
-    return fields
 
 
 def _about(error: Error) -> ConditionType | None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedid.domain.bot_plan import ObservedBot, Recorded
+from fedid.domain.bot import TWO_SECRETS
+from fedid.domain.bot_steps import ObservedBot, Recorded
+from fedid.domain.conditions import instant_in
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, RoleMappings
 from fedid.domain.stored import StoredEntry
+from fedid.domain.token_entries import Location, OpaqueToken, delivered_to, opaque_in
 from fedid.domain.tokens import TokenClaims
 from fedid.errors import OwnershipConflictError, StaleObjectError
 from fedid.reconcile.bot_paths import BotPaths
@@ -27,8 +30,16 @@ class StoredCredentials:
     """By token name."""
     claims: dict[str, TokenClaims] = field(default_factory=dict)
     """By token name; verified, for those that are tokens of this very client."""
+    opaque: dict[str, OpaqueToken] = field(default_factory=dict)
+    """By token name, for those that are well-formed."""
     strangers: dict[str, str] = field(default_factory=dict)
     """Path to whose it is, for what somebody else put there; nothing of it was read."""
+
+    @property
+    def locations(self) -> dict[str, Location]:
+        """Where copies lie, or were about to be written, by token name."""
+        found = {name: delivered_to(entry.data) for name, entry in self.tokens.items()}
+        return {name: place for name, place in found.items() if place is not None}
 
 
 async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
@@ -40,6 +51,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     owner: str,
     status: Mapping[str, Any],
     look: bool,
+    consumers_hold: bool = True,
 ) -> ObservedBot:
     """Return what the backends hold.
 
@@ -51,19 +63,23 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         owner: Our owner mark.
         status: As last written.
         look: Whether Keycloak is asked too; without, only Vault is.
+        consumers_hold: Whether every mounted Secret has the newest bot secret, as far as statuses tell.
 
     Raises:
         OwnershipConflictError: The clientId is somebody else's.
     """
-    client, subject, mappings = None, None, None
+    client, subject, mappings, policy = None, None, None, None
     if look:
         client = await own_client(backends, client_uuid, client_id, owner)
+        if client is not None:
+            policy = await backends.identity_provider.secret_policy({**client.attributes, TWO_SECRETS: "true"})
         if client is not None and client.flags.get(SERVICE_ACCOUNTS):
             subject, mappings = await _service_account(backends, client_uuid, status.get("serviceAccountSubject"))
     stored = await observe_stored(backends, bot, owner, client_id)
     for path, whose in stored.strangers.items():
         message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
         raise OwnershipConflictError(message, backend="vault")
+    copies = await _copies(backends, stored, owner)
     return ObservedBot(
         keycloak_seen=look,
         client=client,
@@ -72,8 +88,23 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         stored_client=stored.client,
         stored_tokens=stored.tokens,
         claims=stored.claims,
+        opaque=stored.opaque,
+        policy=policy,
+        copies=copies,
+        consumers_hold=consumers_hold,
         recorded=recorded_in(status),
     )
+
+
+async def _copies(backends: Backends, stored: StoredCredentials, owner: str) -> dict[str, StoredEntry | None]:
+    """Return what lies where the entries say that copies are; of a stranger's only that it is there.
+
+    That is no reason to stop here: the tokens themselves go on being renewed, and the step that would write says it.
+    """
+    return {
+        name: await backends.secret_store.at(place.mount).read(place.path, owner)
+        for name, place in stored.locations.items()
+    }
 
 
 async def _service_account(backends: Backends, client_uuid: str, subject: str | None) -> tuple[str, RoleMappings]:
@@ -131,6 +162,9 @@ async def observe_stored(backends: Backends, bot: ObjectKey, owner: str, client_
             continue
         found.tokens[name] = entry
         token = entry.data.get("token")
+        if (opaque := opaque_in(entry.data)) is not None:
+            found.opaque[name] = opaque
+            continue
         claims = await provider.verify(token) if token else None
         if claims is not None and claims.authorized_party == client_id:
             found.claims[name] = claims
@@ -139,10 +173,15 @@ async def observe_stored(backends: Backends, bot: ObjectKey, owner: str, client_
 
 def recorded_in(status: Mapping[str, Any]) -> Recorded:
     """Return what an earlier pass wrote into the status for a later one."""
+    secret, tokens = status.get("secret") or {}, status.get("tokens") or ()
     return Recorded(
-        secret_version=(status.get("secret") or {}).get("version"),
+        secret_version=secret.get("version"),
+        secret_issued_at=instant_in(secret.get("issuedAt")),
+        subject=status.get("serviceAccountSubject"),
         withdrawn=bool(status.get("revocation")),
-        ask_hashes={token["name"]: token.get("askHash", "") for token in status.get("tokens") or ()},
+        ask_hashes={token["name"]: token.get("askHash", "") for token in tokens},
+        token_versions={token["name"]: token["version"] for token in tokens if "version" in token},
+        fingerprints={token["name"]: token["fingerprint"] for token in tokens if token.get("fingerprint")},
     )
 
 

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fedid.domain.bot import PREVIOUS_SECRET
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.naming import client_uuid
 from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.token_entries import Location
 from fedid.domain.tokens import ClientCredentials, MintedToken
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
@@ -47,6 +49,10 @@ class _Evidence:
     tokens: dict[str, MintedToken] = field(default_factory=dict)
     """Published tokens by name, and a probe under the empty name."""
     secret: Sensitive | None = None
+    previous_secret: Sensitive | None = None
+    """The one before, good too in the midst of a rotation."""
+    copies: list[Location] = field(default_factory=list)
+    """Where tokens lie outside fedid's folder."""
     vault_paths: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     """What stays in Vault because it is not ours, in words."""
@@ -93,13 +99,16 @@ class BotTeardown:
             raise
         return Outcome() if finished else self._soon()
 
-    async def withdraw(self, body: Body, reason: str, ending: Condition) -> bool:
+    async def withdraw(
+        self, body: Body, reason: str, ending: Condition, fields: Mapping[str, Any] | None = None
+    ) -> bool:
         """Take everything outside the cluster away as at deletion, and keep the object; True if finished.
 
         Args:
             body: The object.
             reason: Why; kept in the status until it is finished.
             ending: What is told of `Ready` then.
+            fields: What else the status says from the beginning on.
 
         Raises:
             Error: A backend does not let us finish.
@@ -115,7 +124,7 @@ class BotTeardown:
             if revocation:  # begun for another reason: what was seen so far stays
                 told = kept_conditions(body, (ConditionType.READY, ConditionType.REVOKED))
             begun = {"startedAt": rfc3339(self._world.clock.now()), **revocation, "reason": str(reason)}
-            body = await write_status(self._world, body, told, {"revocation": begun}) or body
+            body = await write_status(self._world, body, told, {"revocation": begun, **(fields or {})}) or body
             self._wake_consumers(meta_of(body))
         return await self._run(body, ending)
 
@@ -153,8 +162,10 @@ class BotTeardown:
         paths = BotPaths(backends.federation.vault.path_prefix, meta.key)
         if stored.client is not None:
             evidence.secret = stored.client.data.get("client_secret")
+            evidence.previous_secret = stored.client.data.get(PREVIOUS_SECRET)
             evidence.vault_paths.append(paths.client)
         evidence.vault_paths += [paths.token(name) for name in stored.tokens]
+        evidence.copies = sorted(stored.locations.values())
         evidence.left = [f"{path} {whose} and was left untouched" for path, whose in stored.strangers.items()]
         evidence.tokens = {
             name: MintedToken(stored.tokens[name].data["token"], claims) for name, claims in stored.claims.items()
@@ -179,6 +190,7 @@ class BotTeardown:
             )
             raise OwnershipConflictError(message, backend="keycloak")
         evidence.secret = client.secret or evidence.secret
+        evidence.previous_secret = client.previous_secret or evidence.previous_secret
         if client.secret is not None:
             credentials = ClientCredentials(client.client_id, client.secret)
             await self._restore(client, backends)
@@ -264,11 +276,14 @@ class BotTeardown:
                 raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
             else:
                 refusals.append(f"{what} is refused (401)")
-        if evidence.secret is not None:
-            if not await provider.credentials_refused(ClientCredentials(evidence.client_id, evidence.secret)):
-                message = f"Keycloak still accepts the bot secret of {evidence.client_id}; presenting it again"
+        secrets = {"the bot secret": evidence.secret, "the bot secret before": evidence.previous_secret}
+        for what, secret in secrets.items():
+            if secret is None:
+                continue
+            if not await provider.credentials_refused(ClientCredentials(evidence.client_id, secret)):
+                message = f"Keycloak still accepts {what} of {evidence.client_id}; presenting it again"
                 raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
-            refusals.append("the bot secret is refused (invalid_client)")
+            refusals.append(f"{what} is refused (invalid_client)")
         return refusals
 
     async def _record_proof(self, body: Body, evidence: _Evidence, refusals: list[str]) -> Body:
@@ -291,6 +306,8 @@ class BotTeardown:
 
     async def _remove_from_vault(self, meta: Meta, evidence: _Evidence, backends: Backends) -> None:
         owner, store = self._world.owner(meta.uid), backends.secret_store
+        for place in evidence.copies:  # before the entries, which are all that tells of them
+            await store.at(place.mount).destroy(place.path, owner)
         for path in evidence.vault_paths:
             await store.destroy(path, owner)
 

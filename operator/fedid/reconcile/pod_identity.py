@@ -12,11 +12,13 @@ from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, Body, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
 from fedid.domain.templates import parse_template
+from fedid.domain.token_entries import OpaqueToken
+from fedid.domain.tokens import TokenClaims
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, NotReadyError, StaleObjectError
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
-from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
 from fedid.reconcile.gate import backends_of, federation_name
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets
@@ -97,29 +99,28 @@ class PodIdentityReconciler:
         status: Mapping[str, Any] = bot.get("status") or {}
         declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
         subject = next((c.subject for c in stored.claims.values()), None) or status.get("serviceAccountSubject")
-        absent = [name for name in declared if name not in stored.claims]
+        published = _published(stored)
+        absent = [name for name in declared if name not in published]
         client = stored.client
         if client is None or "client_secret" not in client.data or subject is None or absent:
             if ready_at_generation(bot):
                 self._world.wake(bot_key, Priority.DRIFT)  # it believes that all is published: have it look again
             message = f"The credentials of {bot_key} are not all in Vault yet; its conditions say why"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
-        mounted = [stored.claims[name] for name in declared]
+        mounted = [published[name] for name in declared]
         identity = MountedIdentity(
             client_id=client_id,
             client_secret=client.data["client_secret"],
             subject=subject,
             issuer_url=backends.federation.keycloak.issuer_url,
-            tokens={
-                name: PublishedToken(stored.tokens[name].data["token"], claims.expires_at)
-                for name, claims in zip(declared, mounted, strict=True)
-            },
+            tokens={name: token for name, (token, _) in zip(declared, mounted, strict=True)},
         )
         return Credential(
             files=generic.render(identity, spec.files),
             bot_uid=uid,
-            expires_at=min((c.expires_at for c in mounted), default=None),
-            issued_at=max((c.issued_at for c in mounted), default=None),
+            secret_version=client.version,
+            expires_at=min((token.expires_at for token, _ in mounted), default=None),
+            issued_at=max((issued_at for _, issued_at in mounted), default=None),
         )
 
     async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> Body:
@@ -157,7 +158,7 @@ class PodIdentityReconciler:
             "secretName": spec.secret_name,
             "secretHash": credential.digest,
             "keys": sorted(spec.files),
-            "bot": {"name": spec.bot_name, "uid": credential.bot_uid},
+            "bot": {"name": spec.bot_name, "uid": credential.bot_uid, "secretVersion": credential.secret_version},
             "delivered": True,
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
@@ -196,6 +197,15 @@ def _refusal(bot: Body | None, bot_key: ObjectKey, now: datetime) -> Error | Non
     if granted is not None and granted["status"] == "False" and not status.get("clientUuid"):
         return NotReadyError(f"{bot_key} is not granted: {granted['message']}", reason=Reason.NOT_GRANTED)
     return None
+
+
+def _published(stored: StoredCredentials) -> dict[str, tuple[PublishedToken, datetime]]:
+    """Return the tokens that are well-formed and the bot's own, with the instants at which they were made."""
+    good: Mapping[str, TokenClaims | OpaqueToken] = {**stored.claims, **stored.opaque}
+    return {
+        name: (PublishedToken(stored.tokens[name].data["token"], token.expires_at), token.issued_at)
+        for name, token in good.items()
+    }
 
 
 def _suspension(bot: Body, now: datetime) -> Suspension | None:

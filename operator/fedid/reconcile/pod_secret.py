@@ -26,6 +26,8 @@ class Credential:
 
     files: Mapping[str, Sensitive]
     bot_uid: str
+    secret_version: int
+    """Of the bot secret in Vault that the files were made from."""
     expires_at: datetime | None
     """When the first of the mounted tokens ends."""
     issued_at: datetime | None

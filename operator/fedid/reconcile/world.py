@@ -100,6 +100,8 @@ class World:
     installation_id: str
     fresh_secret: Callable[[], Sensitive]
     """Makes a bot secret of at least 256 random bits."""
+    fresh_token: Callable[[], Sensitive]
+    """Makes an opaque token: 256 random bits as 64 hexadecimal digits."""
     audit: Callable[..., None]
     """Logs one privileged side effect as fields; credentials never among them."""
     backends: dict[str, Backends] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from keycloak import KeycloakAdmin
 from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken
 from fedid.adapters.keycloak.oidc import OidcEndpoints
+from fedid.adapters.keycloak.policies import PolicyCatalogue
 from fedid.adapters.keycloak.server_clock import ServerClock
 from fedid.adapters.tokens import TokenVerifier
 from fedid.adapters.transport import Transport
@@ -31,3 +32,4 @@ class RealmAccess:
     clock: ServerClock
     roles: RoleCatalogue
     groups: GroupDirectory
+    policies: PolicyCatalogue

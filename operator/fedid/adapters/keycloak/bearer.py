@@ -19,14 +19,14 @@ class RealmTokens:
 
     _access: RealmAccess
 
-    async def mint(self, credentials: ClientCredentials) -> MintedToken | None:
+    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Request a token with client credentials and verify it locally; None if refused (`invalid_client`).
 
         Raises:
             BackendRejectedError: Another refusal, or a token that our own check rejects.
         """
         try:
-            issued = await self._access.oidc.token(credentials)
+            issued = await self._access.oidc.token(credentials, scopes)
             claims = await self._access.verifier.claims(issued.token, requested_at=issued.sent)
         except CredentialsRefusedError:
             return None

@@ -71,14 +71,17 @@ class OidcEndpoints:
         self._expect(answer)
         return answer.json()
 
-    async def token(self, credentials: ClientCredentials) -> IssuedToken:
-        """Request a token with client credentials.
+    async def token(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> IssuedToken:
+        """Request a token with client credentials, with these scopes beside the client's default ones.
 
         Raises:
             CredentialsRefusedError: The client or its secret is not accepted.
             BackendRejectedError: They are accepted, but there is no token.
         """
-        answer = await self._post("token", credentials, {"grant_type": "client_credentials"})
+        form = {"grant_type": "client_credentials"}
+        if scopes:
+            form["scope"] = " ".join(sorted(scopes))
+        answer = await self._post("token", credentials, form)
         self._expect(answer)
         match answer.json():
             case {"access_token": str(token), "expires_in": int(seconds)}:

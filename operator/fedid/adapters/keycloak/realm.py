@@ -12,9 +12,11 @@ from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue
 from fedid.adapters.keycloak.clients import RealmClients
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken, own_claims
 from fedid.adapters.keycloak.oidc import IssuedToken, OidcEndpoints
+from fedid.adapters.keycloak.policies import PolicyCatalogue
 from fedid.adapters.keycloak.probe import realm_facts
 from fedid.adapters.keycloak.roles import RealmRoles
 from fedid.adapters.keycloak.server_clock import ServerClock
+from fedid.adapters.keycloak.two_secrets import RealmSecrets
 from fedid.adapters.keycloak.users import RealmUsers
 from fedid.adapters.tokens import TokenVerifier
 from fedid.adapters.transport import Transport
@@ -22,7 +24,7 @@ from fedid.domain.realm import RealmFacts
 from fedid.domain.tokens import ClientCredentials
 
 
-class KeycloakRealm(RealmClients, RealmRoles, RealmUsers, RealmTokens):
+class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTokens):
     """One realm; see `fedid.ports.IdentityProvider` for what each method promises."""
 
     def __init__(  # noqa: PLR0913 - the four things it is about and two tunables
@@ -64,6 +66,7 @@ class KeycloakRealm(RealmClients, RealmRoles, RealmUsers, RealmTokens):
             clock=ServerClock(monotonic=monotonic),
             roles=RoleCatalogue(admin, connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
             groups=GroupDirectory(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
+            policies=PolicyCatalogue(connection, monotonic=monotonic),
         )
 
     async def probe(self) -> RealmFacts:

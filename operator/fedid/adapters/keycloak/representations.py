@@ -6,6 +6,7 @@ Source: Keycloak Admin REST API, ClientRepresentation, ProtocolMapperRepresentat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, ClientRecord, ProtocolMapper, Role, UserRecord
@@ -14,6 +15,9 @@ from fedid.domain.sensitive import Sensitive
 Representation = Mapping[str, Any]
 
 _MARKS: Final = frozenset({OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE})
+_ROTATED: Final = "client.secret.rotated"
+"""Keycloak shows the previous secret itself among the attributes."""
+_ROTATED_AT: Final = "client.secret.rotated.creation.time"
 _URI_LISTS: Final = ("redirectUris", "webOrigins")
 _URIS: Final = ("rootUrl", "baseUrl", "adminUrl")
 
@@ -67,7 +71,9 @@ def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
     """
     attributes: Mapping[str, str] = found.get("attributes") or {}
     owner = attributes.get(OWNER_ATTRIBUTE)
-    secret = found.get("secret") if with_secret and owner else None
+    shown = with_secret and owner
+    secret, previous = (found.get("secret"), attributes.get(_ROTATED)) if shown else (None, None)
+    since = attributes.get(_ROTATED_AT)
     return ClientRecord(
         client_uuid=found["id"],
         client_id=found["clientId"],
@@ -77,7 +83,7 @@ def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
         enabled=bool(found.get("enabled")),
         secret=Sensitive(secret) if secret else None,
         flags={name: value for name, value in found.items() if isinstance(value, bool) and name != "enabled"},
-        attributes={name: value for name, value in attributes.items() if name not in _MARKS},
+        attributes={name: value for name, value in attributes.items() if name not in {*_MARKS, _ROTATED}},
         mappers=tuple(
             sorted(
                 (
@@ -92,6 +98,8 @@ def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
             **{name: (found[name],) for name in _URIS if found.get(name)},
         },
         authenticator=found.get("clientAuthenticatorType") or "",
+        previous_secret=Sensitive(previous) if previous else None,
+        previous_since=datetime.fromtimestamp(int(since), UTC) if previous and since and since.isdigit() else None,
         not_before=int(found.get("notBefore") or 0),
     )
 

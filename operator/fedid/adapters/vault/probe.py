@@ -56,6 +56,27 @@ async def probe(
     return StoreFacts(version=str(health.get("version", "unknown")), missing_permissions=missing)
 
 
+async def mounted_version(known: HvacAdapter, mount: str) -> int:
+    """Return the KV version of a mount other than the Federation's.
+
+    Raises:
+        BackendRejectedError: There is no such mount, our policy names nothing in it, or it is no KV engine.
+    """
+    try:
+        answer = await known.get(url=f"/v1/sys/internal/ui/mounts/{mount}")
+    except (Forbidden, InvalidPath):
+        message = (
+            f"Vault shows the operator no mount {mount}: enable a KV engine there and let the policy of the operator's "
+            "role work on the paths that the Federation grants, or correct spec.tokens[].vaultMount"
+        )
+        raise BackendRejectedError(message, backend=BACKEND, reason=MOUNT_MISMATCH) from None
+    found = _kv_version(answer["data"])
+    if found is None or answer["data"].get("path", f"{mount}/").rstrip("/") != mount:
+        message = f"{mount} in Vault is no KV mount: correct spec.tokens[].vaultMount"
+        raise BackendRejectedError(message, backend=BACKEND, reason=MOUNT_MISMATCH)
+    return found
+
+
 async def _missing(known: HvacAdapter, needs: dict[str, frozenset[str]]) -> tuple[str, ...]:
     """Return `<capability> on <pattern>` for each that our token lacks."""
     examples = {pattern: pattern.removesuffix("*") + EXAMPLE for pattern in needs}

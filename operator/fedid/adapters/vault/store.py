@@ -10,7 +10,7 @@ from fedid.adapters.vault.hvac_adapter import HvacAdapter
 from fedid.adapters.vault.kv_v1 import KvV1Layout
 from fedid.adapters.vault.kv_v2 import KvV2Layout
 from fedid.adapters.vault.paths import checked_path
-from fedid.adapters.vault.probe import probe
+from fedid.adapters.vault.probe import mounted_version, probe
 from fedid.adapters.vault.session import LoginMethod, VaultSession
 from fedid.errors import InvalidSpecError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedid.adapters.transport import Transport
     from fedid.domain.sensitive import Sensitive
     from fedid.domain.stored import Retention, StoredEntry, StoreFacts, VaultMark
+    from fedid.ports import Entries
 
 
 class _Layout(Protocol):
@@ -36,7 +37,52 @@ class _Layout(Protocol):
     async def names(self, folder: str) -> tuple[str, ...]: ...
 
 
-class VaultSecretStore:
+class _MountEntries:
+    """The entries of one mount; `_layout` says how they lie."""
+
+    async def _layout(self) -> _Layout:
+        raise NotImplementedError
+
+    async def read(self, path: str, owner: str) -> StoredEntry | None:
+        """Return what lies at the path; data only if it carries this owner mark."""
+        with translated():
+            return await (await self._layout()).read(checked_path(path), owner)
+
+    async def write(
+        self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
+    ) -> int:
+        """Write data under our mark and return the new version (0 on KV v1)."""
+        with translated():
+            layout = await self._layout()
+            return await layout.write(checked_path(path), data, mark, version=version, retention=retention)
+
+    async def destroy(self, path: str, owner: str) -> bool:
+        """Delete the entry with all versions and metadata and read back that it is gone."""
+        with translated():
+            return await (await self._layout()).destroy(checked_path(path), owner)
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        """Return the entry names directly below a folder, sorted."""
+        with translated():
+            return await (await self._layout()).names(checked_path(folder))
+
+
+class _OtherMount(_MountEntries):
+    """A mount beside the Federation's, in the layout that Vault says it has."""
+
+    def __init__(self, adapter: HvacAdapter, mount: str) -> None:
+        """Work on this mount; Vault is asked at the first use."""
+        self._adapter = adapter
+        self._mount = checked_path(mount)
+        self._found: _Layout | None = None
+
+    async def _layout(self) -> _Layout:
+        if self._found is None:
+            self._found = _layout_of(self._adapter, self._mount, await mounted_version(self._adapter, self._mount))
+        return self._found
+
+
+class VaultSecretStore(_MountEntries):
     """A `SecretStore`; owns its transport and its login."""
 
     def __init__(
@@ -68,43 +114,35 @@ class VaultSecretStore:
         self._session = VaultSession(transport, login, monotonic)
         self._anonymous = HvacAdapter(transport)
         self._known = HvacAdapter(transport, self._session)
-        layout = KvV2Layout if kv_version == 2 else KvV1Layout  # noqa: PLR2004 - the KV version
-        self._layout: _Layout = layout(self._known, mount)
+        self._own = _layout_of(self._known, mount, kv_version)
+        self._others: dict[str, _OtherMount] = {}
+
+    async def _layout(self) -> _Layout:
+        return self._own
+
+    def at(self, mount: str) -> Entries:
+        """Return the entries of a mount, this one or another, of whichever KV version; connects to nothing yet."""
+        if mount == self._mount:
+            return self
+        return self._others.setdefault(mount, _OtherMount(self._known, mount))
 
     async def probe(self, prefix: str) -> StoreFacts:
         """Check that Vault is unsealed, lets us in, and lets us work below the prefix."""
         with translated():
             facts = await probe(
-                self._anonymous, self._known, mount=self._mount, prefix=checked_path(prefix), expected=self._layout
+                self._anonymous, self._known, mount=self._mount, prefix=checked_path(prefix), expected=self._own
             )
         if facts.missing_permissions:
             # A token keeps the policies that it was made with: the next look comes with a new one.
             await self._session.revoke()
         return facts
 
-    async def read(self, path: str, owner: str) -> StoredEntry | None:
-        """Return what lies at the path; data only if it carries this owner mark."""
-        with translated():
-            return await self._layout.read(checked_path(path), owner)
-
-    async def write(
-        self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
-    ) -> int:
-        """Write data under our mark and return the new version (0 on KV v1)."""
-        with translated():
-            return await self._layout.write(checked_path(path), data, mark, version=version, retention=retention)
-
-    async def destroy(self, path: str, owner: str) -> bool:
-        """Delete the entry with all versions and metadata and read back that it is gone."""
-        with translated():
-            return await self._layout.destroy(checked_path(path), owner)
-
-    async def names(self, folder: str) -> tuple[str, ...]:
-        """Return the entry names directly below a folder, sorted."""
-        with translated():
-            return await self._layout.names(checked_path(folder))
-
     async def aclose(self) -> None:
         """Give our own token back where possible and close the connections."""
         await self._session.revoke()
         await self._transport.aclose()
+
+
+def _layout_of(adapter: HvacAdapter, mount: str, kv_version: int) -> _Layout:
+    layout = KvV2Layout if kv_version == 2 else KvV1Layout  # noqa: PLR2004 - the KV version
+    return layout(adapter, mount)

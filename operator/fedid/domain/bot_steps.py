@@ -1,0 +1,208 @@
+"""The side effects of a bot's plan, and what the plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fedid.domain.realm import ClientRecord, Role, RoleMappings, SecretPolicy
+from fedid.domain.stored import StoredEntry
+from fedid.domain.token_entries import OpaqueToken
+from fedid.domain.tokens import TokenClaims
+
+__all__ = [
+    "AddRoles",
+    "BotStep",
+    "CreateClient",
+    "DeliverToken",
+    "EndPreviousSecret",
+    "EndPreviousToken",
+    "KeepSecret",
+    "MakeToken",
+    "MintToken",
+    "ObservedBot",
+    "ProveSecret",
+    "PublishSecret",
+    "PublishToken",
+    "Recorded",
+    "RemoveRoles",
+    "UpdateClient",
+    "WithdrawCopy",
+    "WithdrawToken",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateClient:
+    """Create the client, with the secret that Vault still holds or a fresh one."""
+
+    keep_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSecret:
+    """Have Keycloak keep the secret in use as the previous one, good too; the one in its place is nobody's yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateClient:
+    """Make the client equal to what is desired; `fields` differ."""
+
+    fields: tuple[str, ...]
+    replace_secret: bool
+    rotation: bool = False
+    """Whether the secret is replaced because its time has come, not because somebody changed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndPreviousSecret:
+    """End the secret before and see it refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoles:
+    """Map roles to the service account."""
+
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRoles:
+    """Unmap roles from the service account."""
+
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class ProveSecret:
+    """Request a token only to see that the bot secret is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class MintToken:
+    """Mint and prove a jwt, and end the published one first if that says more than the new one."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeToken:
+    """Make an opaque token; the one before stays good for the overlap, unless it is not trusted."""
+
+    name: str
+    why: str
+    keep_previous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndPreviousToken:
+    """Take the opaque token before off what servers check."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSecret:
+    """Write the bot secret to Vault over version `version` (None: nothing is there)."""
+
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishToken:
+    """Write the token just made to Vault over version `version` (None: nothing is there)."""
+
+    name: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverToken:
+    """Write the copy of a published token where the platform reads it, over version `version`."""
+
+    name: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawCopy:
+    """Remove a copy from where the spec does not want it any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawToken:
+    """Revoke a published token that the spec does not name any more, then remove it and its copy from Vault."""
+
+    name: str
+
+
+BotStep = (
+    CreateClient
+    | KeepSecret
+    | UpdateClient
+    | EndPreviousSecret
+    | AddRoles
+    | RemoveRoles
+    | ProveSecret
+    | MintToken
+    | MakeToken
+    | EndPreviousToken
+    | PublishSecret
+    | PublishToken
+    | DeliverToken
+    | WithdrawCopy
+    | WithdrawToken
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the status remembers of an earlier pass."""
+
+    secret_version: int | None = None
+    secret_issued_at: datetime | None = None
+    """When the bot secret was made; None: not known."""
+    subject: str | None = None
+    """User id of the service account."""
+    ask_hashes: Mapping[str, str] = field(default_factory=dict)
+    """Token name to the ask hash it was made under."""
+    token_versions: Mapping[str, int] = field(default_factory=dict)
+    """Token name to the version in Vault that was written last."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Name of an opaque token to what tells it from another."""
+    withdrawn: bool = False
+    """Whether a withdrawal was begun: the secret was presented as dead and may not come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBot:
+    """What Keycloak and Vault hold of a bot."""
+
+    keycloak_seen: bool
+    """False on a pass that only renews tokens: client and roles are taken to be right."""
+    client: ClientRecord | None = None
+    mappings: RoleMappings | None = None
+    subject: str | None = None
+    """User id of the service account; None: there is none, or nobody looked (`client` is None then)."""
+    policy: SecretPolicy | None = None
+    """The realm's policy that keeps two secrets for this client; None: there is none."""
+    stored_client: StoredEntry | None = None
+    stored_tokens: Mapping[str, StoredEntry] = field(default_factory=dict)
+    claims: Mapping[str, TokenClaims] = field(default_factory=dict)
+    """Token name to verified claims, for those that verify."""
+    opaque: Mapping[str, OpaqueToken] = field(default_factory=dict)
+    """Token name to what its entry tells, for opaque ones that are well-formed."""
+    copies: Mapping[str, StoredEntry | None] = field(default_factory=dict)
+    """Token name to what lies where its entry says that the copy is; None: nothing."""
+    consumers_hold: bool = True
+    """Whether every mounted Secret has the newest bot secret."""
+    recorded: Recorded = field(default_factory=Recorded)
+
+    @property
+    def known_subject(self) -> str | None:
+        """User id of the service account as far as it is known without asking."""
+        return self.subject or self.recorded.subject

@@ -1,0 +1,93 @@
+"""Carries out the steps of a bot's plan that are about its secret."""
+
+from __future__ import annotations
+
+from fedid.domain.bot import PREVIOUS_SECRET, client_entry
+from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.conditions import Reason
+from fedid.domain.tokens import MintedToken, TokenExpectation, token_faults
+from fedid.errors import BackendRejectedError, BackendUnavailableError
+from fedid.reconcile.bot_context import BotContext, BotFacts
+from fedid.reconcile.bot_paths import SECRET_RETENTION
+
+__all__ = ["SecretSteps"]
+
+
+class SecretSteps:
+    """Replaces, proves, publishes and ends the secrets of one bot."""
+
+    def __init__(self, context: BotContext) -> None:
+        """Work on this bot."""
+        self._bot = context
+
+    async def keep(self, facts: BotFacts) -> None:
+        """Have Keycloak keep the secret in use as the previous one."""
+        bot = self._bot
+        kept = await bot.provider.keep_secret(bot.desired.client_uuid)
+        facts.previous_secret = facts.secret if kept else None
+        facts.previous_since = bot.provider.server_now() if kept else None
+        facts.secret = None
+        bot.audit("KeepSecret", client_id=bot.desired.client_id, kept=kept)
+        if not kept:
+            # The policy went between the look at it and now.
+            message = (
+                "Keycloak ended the former bot secret at once: the realm's client policy for two secrets does not hold "
+                "for this client any more. Clients are refused until they read the new secret"
+            )
+            await bot.world.cluster.emit(
+                bot.body, reason="OverlapLost", message=message, warning=True, action="RotateSecret"
+            )
+
+    async def end_previous(self, facts: BotFacts, observed: ObservedBot) -> None:
+        """End the previous secret and see it refused."""
+        bot = self._bot
+        client_id = bot.desired.client_id
+        previous = facts.previous_secret
+        if previous is None and observed.stored_client is not None:
+            previous = observed.stored_client.data.get(PREVIOUS_SECRET)
+        await bot.provider.end_previous_secret(bot.desired.client_uuid)
+        if previous is not None and not await bot.provider.credentials_refused(bot.credentials(previous)):
+            message = f"Keycloak still accepts the former secret of client {client_id}; ending it again"
+            raise BackendUnavailableError(message, backend="keycloak")
+        facts.previous_secret = facts.previous_since = None
+        bot.audit("EndPreviousSecret", client_id=client_id, refused=previous is not None)
+
+    async def mint(
+        self, facts: BotFacts, observed: ObservedBot, expected: TokenExpectation | None = None
+    ) -> MintedToken:
+        """Mint a token with the bot secret and check it against the spec; that proves the secret too."""
+        bot = self._bot
+        expected = expected or bot.desired.expectation()
+        if facts.secret is None:
+            bot.world.freshness.expire(bot.key)
+            message = f"The bot secret of {bot.key} is not in Vault; looking at Keycloak again"
+            raise BackendUnavailableError(message, backend="vault")
+        client_id = bot.desired.client_id
+        minted = await bot.provider.mint(bot.credentials(facts.secret), expected.scopes)
+        faults = token_faults(minted.claims, expected) if minted is not None else ()
+        if minted is None or (faults and not observed.keycloak_seen):
+            # On a pass that only renews, somebody changed the client since the last look: look at everything.
+            bot.world.freshness.expire(bot.key)
+            wrong = f"gives a token that is not good ({'; '.join(faults)})" if faults else "refuses the bot secret"
+            message = f"Keycloak {wrong} for client {client_id}; looking at the client again"
+            raise BackendUnavailableError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
+        if faults:
+            message = f"A token of client {client_id} was minted and is not published: {'; '.join(faults)}"
+            raise BackendRejectedError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
+        facts.subject = minted.claims.subject
+        return minted
+
+    async def publish(self, version: int | None, facts: BotFacts) -> None:
+        """Write the secret, and the one before while it is good, to Vault; then have consumers come for it at once."""
+        bot = self._bot
+        if facts.secret is None:
+            message = f"The bot secret of {bot.key} is not known; looking at Keycloak again"
+            raise BackendUnavailableError(message, backend="keycloak")
+        data = client_entry(bot.desired, facts.secret, facts.previous_secret)
+        facts.secret_version = await bot.store.write(
+            bot.paths.client, data, bot.mark, version=version, retention=SECRET_RETENTION
+        )
+        bot.audit("PublishSecret", path=bot.paths.client, version=facts.secret_version)
+        for pod in bot.world.directory.pods_of_bot(bot.key):
+            # Not only at the end of the pass: without an overlap they are refused until they have the new one.
+            bot.world.wake(pod)

@@ -1,0 +1,213 @@
+"""What the status of a bot tells after a pass: conditions, fields, and what consumers should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from fedid.domain.bot import DesiredBot, DesiredToken
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
+from fedid.domain.durations import duration_text
+from fedid.domain.grants import Verdict
+from fedid.domain.resources import Body, BotClient
+from fedid.domain.rotation import RotationRequest, renewal_due_at, rotation_due_at
+from fedid.domain.token_entries import OPAQUE
+from fedid.reconcile.bot_context import BotFacts, TokenFact
+from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.gate import granted_condition
+from fedid.reconcile.world import Backends
+
+__all__ = [
+    "conditions_of",
+    "handled_rotations",
+    "next_rotations",
+    "published_fields",
+    "rotations_handled",
+    "short_overlaps",
+    "token_due_at",
+]
+
+_SEEN_BY_NUDGED = timedelta(seconds=10)
+"""What a pod that is told of a change needs to have the new file, with a margin (measured: 1 s at most)."""
+_SEEN_BY_OTHERS = timedelta(minutes=2)
+"""What kubelet takes by itself: a minute between looks, and what it remembers for as long (measured: 78 s at most)."""
+
+
+def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
+    body: Body, desired: DesiredBot, backends: Backends, verdict: Verdict, facts: BotFacts, notes: Iterable[str]
+) -> tuple[Condition, ...]:
+    """Return the conditions of a bot that was brought in line.
+
+    Args:
+        body: The object, for what it told before.
+        desired: The granted part of its spec.
+        backends: Of its Federation.
+        verdict: What the grants say.
+        facts: What is true now.
+        notes: Sentences of warning that change nothing of the state.
+    """
+    count = len(desired.tokens)
+    synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
+    published = f"The bot secret and {count} token{'' if count == 1 else 's'} are proven and in Vault"
+    obstacle = facts.obstacle if facts.looked else _told_obstacle(body)
+    blocked = obstacle is not None and not desired.rotation.allow_interruption
+    keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
+    if not verdict.granted:
+        ready = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, verdict.message)
+    elif blocked:
+        ready = Condition(ConditionType.READY, False, Reason.OVERLAP_IMPOSSIBLE, str(obstacle))
+    else:
+        ready = Condition(
+            ConditionType.READY, True, Reason.READY, "; ".join((f"{published}; verifiers accept them", *notes))
+        )
+    if obstacle is not None:
+        keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, not blocked, Reason.OVERLAP_IMPOSSIBLE, obstacle)
+    return (
+        ready,
+        granted_condition(verdict),
+        keycloak,
+        Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, published),
+    )
+
+
+def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, facts: BotFacts) -> dict[str, Any]:
+    """Return the status fields that tell what lies in Vault."""
+    vault = backends.federation.vault
+    paths = BotPaths(vault.path_prefix, spec.meta.key)
+    tokens = [
+        _token_field(token, fact, f"{vault.mount}/{paths.token(token.name)}", spec.meta.uid)
+        for token in desired.tokens
+        if (fact := facts.tokens.get(token.name)) is not None
+    ]
+    fields: dict[str, Any] = {"tokens": tokens}
+    if facts.secret_version is not None:
+        secret = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
+        if facts.secret_issued_at is not None:
+            secret["issuedAt"] = rfc3339(facts.secret_issued_at)
+        due_at, ends_at = _secret_due_at(spec, desired, facts), _previous_ends_at(desired, facts)
+        if due_at is not None:
+            secret["nextRotationAt"] = rfc3339(due_at)
+        if ends_at is not None:
+            secret["previousEndsAt"] = rfc3339(ends_at)
+        fields["secret"] = secret
+    if facts.subject is not None:
+        fields["serviceAccountSubject"] = facts.subject
+    return fields
+
+
+def next_rotations(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> list[datetime]:
+    """Return when something of the bot is to be replaced or to end (Keycloak's clock)."""
+    instants = [
+        token_due_at(token, fact, spec.meta.uid)
+        for token in desired.tokens
+        if (fact := facts.tokens.get(token.name)) is not None
+    ]
+    instants += [fact.previous_ends_at for fact in facts.tokens.values() if fact.previous_ends_at is not None]
+    # What is in the way of a replacement is found gone at the next look, not by asking all the time.
+    secret_due = _secret_due_at(spec, desired, facts) if facts.obstacle is None or facts.rotated else None
+    instants += [at for at in (secret_due, _previous_ends_at(desired, facts)) if at is not None]
+    return instants
+
+
+def token_due_at(token: DesiredToken, fact: TokenFact, uid: str) -> datetime:
+    """Return when a token is to be replaced."""
+    return renewal_due_at(fact.issued_at, fact.expires_at, uid, token.renew_before)
+
+
+def short_overlaps(desired: DesiredBot, consumers: Iterable[Body]) -> list[str]:
+    """Return a sentence for each period that is shorter than what a consumer needs to see a new file.
+
+    Args:
+        desired: The granted part of the spec.
+        consumers: The PodIdentities that mount the bot.
+    """
+    slow, any_consumer = None, False
+    for pod in consumers:
+        any_consumer = True
+        if not (pod.get("spec") or {}).get("pods"):
+            slow = pod["metadata"]["name"]
+    if not any_consumer:
+        return []
+    needed = _SEEN_BY_OTHERS if slow is not None else _SEEN_BY_NUDGED
+    remedy = f"use {duration_text(needed)} or more"
+    if slow is not None:
+        remedy += f", or give PodIdentity {slow} pods.selector, which makes {duration_text(_SEEN_BY_NUDGED)} enough"
+    notes = []
+    for token in desired.tokens:
+        if token.type == OPAQUE and token.overlap < needed:
+            notes.append(_note(f"the overlap of token {token.name}", token.overlap, remedy))
+        if token.type != OPAQUE:
+            left = token.renew_before if token.renew_before is not None else desired.lifetime / 3
+            if left < needed:
+                longer = needed if token.renew_before is not None else needed * 3
+                name = "renewBefore" if token.renew_before is not None else "lifetime"
+                told = remedy.replace(duration_text(needed), f"a {name} of {duration_text(longer)}", 1)
+                notes.append(_note(f"what is left of token {token.name} when it is renewed", left, told))
+    rotates = desired.rotation.every is not None
+    if rotates and not desired.rotation.allow_interruption and desired.rotation.overlap < needed:
+        notes.append(_note("secretRotation.overlap", desired.rotation.overlap, remedy))
+    return notes
+
+
+def handled_rotations(body: Body) -> tuple[str | None, str | None]:
+    """Return the values of `fedid.io/rotate` that were carried out last: for the tokens, for the secret."""
+    handled = (body.get("status") or {}).get("rotation") or {}
+    return handled.get("tokens"), handled.get("secret")
+
+
+def rotations_handled(body: Body, request: RotationRequest | None, facts: BotFacts) -> dict[str, str] | None:
+    """Return what the status is to say of them after a pass.
+
+    A secret that could not be replaced yet stays asked for.
+    """
+    before = dict((body.get("status") or {}).get("rotation") or {})
+    if request is None:
+        return before or None
+    meaningless = not (request.tokens or request.secret)
+    if request.tokens or meaningless:
+        before["tokens"] = request.value
+    if (request.secret and facts.rotated) or meaningless:
+        before["secret"] = request.value
+    return before
+
+
+def _note(what: str, value: timedelta, remedy: str) -> str:
+    return f"{what} is {duration_text(value)}, and a pod may take longer to see a new file: {remedy}"
+
+
+def _token_field(token: DesiredToken, fact: TokenFact, own_path: str, uid: str) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": token.name,
+        "vaultPath": own_path,
+        "version": fact.version,
+        "issuedAt": rfc3339(fact.issued_at),
+        "expiresAt": rfc3339(fact.expires_at),
+        "nextRotationAt": rfc3339(token_due_at(token, fact, uid)),
+        "askHash": fact.ask_hash,
+    }
+    if fact.fingerprint is not None:
+        told["fingerprint"] = fact.fingerprint
+    if fact.previous_ends_at is not None:
+        told["previousEndsAt"] = rfc3339(fact.previous_ends_at)
+    if fact.location is not None:
+        told["deliveredTo"] = f"{fact.location.mount}/{fact.location.path}"
+    return told
+
+
+def _secret_due_at(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> datetime | None:
+    every = desired.rotation.every
+    if every is None or facts.secret_issued_at is None:
+        return None
+    return rotation_due_at(facts.secret_issued_at, every, spec.meta.uid)
+
+
+def _previous_ends_at(desired: DesiredBot, facts: BotFacts) -> datetime | None:
+    return facts.previous_since + desired.rotation.overlap if facts.previous_since is not None else None
+
+
+def _told_obstacle(body: Body) -> str | None:
+    """Return the obstacle that was told before; a pass that did not look at Keycloak has not seen it go."""
+    conditions: Iterable[Mapping[str, Any]] = (body.get("status") or {}).get("conditions") or ()
+    told = condition_of(conditions, ConditionType.KEYCLOAK_SYNCED)
+    return str(told["message"]) if told is not None and told["reason"] == Reason.OVERLAP_IMPOSSIBLE else None
