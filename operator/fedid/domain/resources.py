@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from fedid.domain.access import KeycloakAccess, VaultAccess, parse_keycloak_access, parse_vault_access
 from fedid.domain.durations import duration
 from fedid.domain.fields import (
     Body,
@@ -35,11 +36,9 @@ __all__ = [
     "BotClient",
     "Federation",
     "FederationUser",
-    "KeycloakAccess",
     "Meta",
     "PodIdentity",
     "TokenSpec",
-    "VaultAccess",
     "meta_of",
     "parse_bot_client",
     "parse_federation_user",
@@ -78,31 +77,6 @@ class Meta:
     def has_finalizer(self) -> bool:
         """Whether something of it may exist outside the cluster."""
         return FINALIZER in self.finalizers
-
-
-@dataclass(frozen=True, slots=True)
-class KeycloakAccess:
-    """Where the realm is and how the operator gets in."""
-
-    url: str
-    realm: str
-    issuer_url: str
-    ca_bundle: str | None
-    secret_name: str
-    """Secret in the operator's namespace with keys `client-id` and `client-secret`."""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultAccess:
-    """Where Vault is and how the operator gets in."""
-
-    url: str
-    mount: str
-    kv_version: int
-    path_prefix: str
-    ca_bundle: str | None
-    jwt_mount: str
-    jwt_role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +174,8 @@ def parse_federation(body: Body) -> Federation:
     return Federation(
         meta=meta_of(body),
         default=flag(spec, "spec.default", default=False),
-        keycloak=_keycloak_access(section(spec, "spec.keycloak")),
-        vault=_vault_access(section(spec, "spec.vault")),
+        keycloak=parse_keycloak_access(section(spec, "spec.keycloak")),
+        vault=parse_vault_access(section(spec, "spec.vault")),
         token_lifetime=_duration(defaults, "spec.defaults.tokenLifetime", _TEN_MINUTES),
         resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
     )
@@ -289,42 +263,6 @@ def _pod_selector(spec: Body) -> LabelSelector | None:
             message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
             raise InvalidSpecError(message)
     return selector
-
-
-def _keycloak_access(keycloak: Body) -> KeycloakAccess:
-    auth = section_or_empty(keycloak, "spec.keycloak.auth")
-    if auth.get("clientCredentials") is None:
-        message = "spec.keycloak.auth needs clientCredentials: {secretName: <Secret in the operator's namespace>}"
-        raise InvalidSpecError(message)
-    credentials = section(auth, "spec.keycloak.auth.clientCredentials")
-    url, realm = text(keycloak, "spec.keycloak.url").rstrip("/"), text(keycloak, "spec.keycloak.realm")
-    return KeycloakAccess(
-        url=url,
-        realm=realm,
-        issuer_url=text_or_none(keycloak, "spec.keycloak.issuerUrl") or f"{url}/realms/{realm}",
-        ca_bundle=text_or_none(keycloak, "spec.keycloak.caBundle"),
-        secret_name=text(credentials, "spec.keycloak.auth.clientCredentials.secretName"),
-    )
-
-
-def _vault_access(vault: Body) -> VaultAccess:
-    auth = section_or_empty(vault, "spec.vault.auth")
-    if auth.get("jwt") is None:
-        message = "spec.vault.auth needs jwt: {mount: <auth mount>, role: <role bound to the operator>}"
-        raise InvalidSpecError(message)
-    jwt, kv_version = section(auth, "spec.vault.auth.jwt"), vault.get("kvVersion")
-    if kv_version is not None and (isinstance(kv_version, bool) or kv_version not in (1, 2)):
-        message = f"spec.vault.kvVersion is {kv_version!r}; set 1 or 2"
-        raise InvalidSpecError(message)
-    return VaultAccess(
-        url=text(vault, "spec.vault.url").rstrip("/"),
-        mount=text_or_none(vault, "spec.vault.mount") or "secret",
-        kv_version=int(kv_version or 2),
-        path_prefix=text_or_none(vault, "spec.vault.pathPrefix") or "fedid",
-        ca_bundle=text_or_none(vault, "spec.vault.caBundle"),
-        jwt_mount=text_or_none(jwt, "spec.vault.auth.jwt.mount") or "jwt",
-        jwt_role=text(jwt, "spec.vault.auth.jwt.role"),
-    )
 
 
 def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:
