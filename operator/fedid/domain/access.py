@@ -68,6 +68,8 @@ class KeycloakAccess:
     issuer_url: str
     ca_bundle: str | None
     auth: KeycloakAuth
+    assertion_provider: str | None = None
+    """Alias of the identity provider that stands for this cluster, for bots without a secret; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ def parse_keycloak_access(keycloak: Body) -> KeycloakAccess:
         issuer_url=text_or_none(keycloak, "spec.keycloak.issuerUrl") or f"{url}/realms/{realm}",
         ca_bundle=text_or_none(keycloak, "spec.keycloak.caBundle"),
         auth=_keycloak_auth(section_or_empty(keycloak, "spec.keycloak.auth")),
+        assertion_provider=text_or_none(keycloak, "spec.keycloak.assertionProvider"),
     )
 
 

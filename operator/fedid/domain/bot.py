@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from fedid.domain.bot_authentication import (
+    BotAuthentication,
+    ClientSecret,
+    authenticator_attributes,
+    authenticator_of,
+)
 from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import client_uuid
@@ -60,6 +66,9 @@ class DesiredBot:
     issuer_url: str
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
+    authentication: BotAuthentication = field(default_factory=ClientSecret)
+    assertion_provider: str | None = None
+    """Alias of the realm's identity provider for this cluster; None: there is none."""
 
     @property
     def expectation(self) -> TokenExpectation:
@@ -142,16 +151,24 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         tokens=tuple(token.name for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,
         lifetime_limit=verdict.max_token_lifetime,
+        authentication=spec.authentication,
+        assertion_provider=federation.keycloak.assertion_provider,
     )
 
 
-def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0) -> ClientRecord:
+def desired_client(
+    bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0, keys: Iterable[Mapping[str, str]] = ()
+) -> ClientRecord:
     """Return the Keycloak client of a bot: confidential, service account, no browser flow.
 
     Args:
         bot: What is wanted.
         secret: The bot secret to set; None leaves it as it is.
         not_before: Seconds since the epoch, Keycloak's clock; only read at creation.
+        keys: Public keys (JWK) of a bot that authenticates with a private key.
+
+    Raises:
+        InvalidSpecError: The bot needs the Federation's assertion provider, and it names none.
     """
     return ClientRecord(
         client_uuid=bot.client_uuid,
@@ -179,6 +196,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "client_credentials.use_refresh_token": "false",
             "oauth2.device.authorization.grant.enabled": "false",
             "oidc.ciba.grant.enabled": "false",
+            **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),
         },
         mappers=tuple(
             ProtocolMapper(
@@ -192,6 +210,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             )
             for audience in sorted(bot.audiences)
         ),
+        authenticator=authenticator_of(bot.authentication),
         not_before=not_before,
     )
 

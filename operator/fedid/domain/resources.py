@@ -7,11 +7,12 @@ schema gets a condition and never a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from fedid.domain.access import KeycloakAccess, VaultAccess, parse_keycloak_access, parse_vault_access
+from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, parse_authentication
 from fedid.domain.durations import duration
 from fedid.domain.fields import (
     Body,
@@ -117,6 +118,7 @@ class BotClient:
     tokens: tuple[TokenSpec, ...]
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
+    authentication: BotAuthentication = field(default_factory=ClientSecret)
     expires_at: datetime | None = None
     """From when on nothing of it may (aware UTC, the operator's clock); None: never."""
 
@@ -203,6 +205,7 @@ def parse_bot_client(body: Body) -> BotClient:
             TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
             for path, token in items(spec, "spec.tokens")
         ),
+        authentication=parse_authentication(spec, meta.key.namespace),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
