@@ -19,6 +19,7 @@ DEFAULTS = Settings(
     namespace="here",
     watch_namespaces=(),
     vault_token_path=Path("/var/run/secrets/fedid/vault/token"),
+    keycloak_token_path=Path("/var/run/secrets/fedid/keycloak/token"),
     health_host="0.0.0.0",  # noqa: S104 - what the kubelet needs
     health_port=8080,
     log_level="INFO",
@@ -61,6 +62,7 @@ def test_outside_a_pod_the_namespace_is_that_of_the_chart() -> None:
         pytest.param("FEDID_WATCH_NAMESPACES", "", {}, id="no namespace is all namespaces"),
         pytest.param("FEDID_WATCH_NAMESPACES", " , ", {}, id="blanks are no namespace"),
         pytest.param("FEDID_VAULT_TOKEN_PATH", "/t", {"vault_token_path": Path("/t")}, id="the token for Vault"),
+        pytest.param("FEDID_KEYCLOAK_TOKEN_PATH", "/t", {"keycloak_token_path": Path("/t")}, id="that for Keycloak"),
         pytest.param("FEDID_HEALTH_HOST", "127.0.0.1", {"health_host": "127.0.0.1"}, id="the address of probes"),
         pytest.param("FEDID_HEALTH_PORT", "1", {"health_port": 1}, id="the lowest port"),
         pytest.param("FEDID_HEALTH_PORT", "65535", {"health_port": 65535}, id="the highest port"),

@@ -17,11 +17,22 @@ from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
 from fedid.adapters.transport import Transport
-from fedid.adapters.vault import JwtLogin, VaultSecretStore
+from fedid.adapters.vault import AppRoleLogin, JwtLogin, LoginMethod, StaticToken, VaultSecretStore
+from fedid.domain.access import (
+    AppRole,
+    JwtAuth,
+    KeycloakAccess,
+    KeycloakCredentials,
+    KubernetesAuth,
+    ServiceAccountTokenAuth,
+    VaultAccess,
+    VaultCredentials,
+    VaultToken,
+)
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import FEDERATION, KINDS, Body, KeycloakAccess, VaultAccess
+from fedid.domain.resources import FEDERATION, KINDS, Body
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import AssertionFile
 from fedid.engine import (
     AdaptiveLimiter,
     Breaker,
@@ -59,16 +70,31 @@ class ConcreteBackends:
         """Make adapters for this process."""
         self._settings, self._on_call, self._on_turn = settings, on_call, on_turn
 
-    def identity_provider(self, access: KeycloakAccess, credentials: ClientCredentials) -> IdentityProvider:
+    def identity_provider(self, access: KeycloakAccess, credentials: KeycloakCredentials) -> IdentityProvider:
         """Return the adapter of a realm."""
         transport = self._transport("keycloak", access.url, access.ca_bundle)
+        if isinstance(credentials, ServiceAccountTokenAuth):
+            credentials = AssertionFile(self._settings.keycloak_token_path, credentials.client_id)
         return KeycloakRealm(transport, access.realm, access.issuer_url, credentials)
 
-    def secret_store(self, access: VaultAccess) -> SecretStore:
+    def secret_store(self, access: VaultAccess, credentials: VaultCredentials) -> SecretStore:
         """Return the adapter of a mount."""
         transport = self._transport("vault", access.url, access.ca_bundle)
-        login = JwtLogin(access.jwt_role, self._settings.vault_token_path, access.jwt_mount)
+        login = self._login(credentials)
         return VaultSecretStore(transport, mount=access.mount, kv_version=access.kv_version, login=login)
+
+    def _login(self, credentials: VaultCredentials) -> LoginMethod:
+        token_file = self._settings.vault_token_path
+        match credentials:
+            case JwtAuth(mount=mount, role=role):
+                return JwtLogin(role, token_file, mount)
+            case KubernetesAuth(mount=mount, role=role):
+                bindings = "audience, bound_service_account_names and bound_service_account_namespaces"
+                return JwtLogin(role, token_file, mount, bindings)
+            case AppRole(mount=mount, role_id=role_id, secret_id=secret_id):
+                return AppRoleLogin(role_id, secret_id, mount)
+            case VaultToken(token=token):
+                return StaticToken(token)
 
     def _transport(self, backend: str, url: str, ca_bundle: str | None) -> Transport:
         breaker = Breaker(backend)

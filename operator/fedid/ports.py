@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.pods import Nudge, Pod
 from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
-from fedid.domain.resources import KeycloakAccess, VaultAccess
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
+from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 
 __all__ = ["BackendFactory", "Clock", "Cluster", "Entries", "IdentityProvider", "SecretStore"]
 
@@ -163,7 +163,7 @@ class IdentityProvider(Protocol):
     async def end_previous_secret(self, client_uuid: str) -> None:
         """End the previous secret; success if there is none, or the client is gone."""
 
-    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
+    async def mint(self, credentials: ClientAuthentication, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Request a token with client credentials and verify it locally; None if refused (`invalid_client`).
 
         Args:
@@ -180,10 +180,14 @@ class IdentityProvider(Protocol):
     async def token_accepted(self, token: Sensitive) -> bool:
         """Ask Keycloak whether it accepts the token: `GET /admin/realms/<realm>` answers 403 (yes) or 401 (no)."""
 
-    async def credentials_refused(self, credentials: ClientCredentials) -> bool:
-        """Present the secret at the token endpoint; True if it answers `invalid_client`."""
+    async def credentials_refused(self, credentials: ClientAuthentication) -> bool:
+        """Present secret or key at the token endpoint; True if the client or what it presents is not accepted.
 
-    async def revoke(self, token: Sensitive, credentials: ClientCredentials) -> None:
+        Raises:
+            BackendRejectedError: Refused for another reason (time, audience), which proves nothing about them.
+        """
+
+    async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more."""
 
     async def aclose(self) -> None:
@@ -326,15 +330,23 @@ class Cluster(Protocol):
 class BackendFactory(Protocol):
     """Makes the adapters of one Federation; the composition root is the one that knows the concrete ones."""
 
-    def identity_provider(self, access: KeycloakAccess, credentials: ClientCredentials) -> IdentityProvider:
+    def identity_provider(self, access: KeycloakAccess, credentials: KeycloakCredentials) -> IdentityProvider:
         """Return the realm's adapter; connects to nothing yet.
+
+        Args:
+            access: Where the realm is.
+            credentials: The operator's own.
 
         Raises:
             InvalidSpecError: The CA bundle is no certificate.
         """
 
-    def secret_store(self, access: VaultAccess) -> SecretStore:
+    def secret_store(self, access: VaultAccess, credentials: VaultCredentials) -> SecretStore:
         """Return the mount's adapter; connects to nothing yet.
+
+        Args:
+            access: Where Vault is.
+            credentials: The operator's own.
 
         Raises:
             InvalidSpecError: The CA bundle is no certificate.

@@ -27,6 +27,9 @@ class Settings:
     """`FEDID_WATCH_NAMESPACES`: comma-separated; empty: all."""
     vault_token_path: Path
     """`FEDID_VAULT_TOKEN_PATH`: file with the projected ServiceAccount token (audience for Vault alone)."""
+    keycloak_token_path: Path
+    """`FEDID_KEYCLOAK_TOKEN_PATH`: file with another one (audience: the realm's issuer), for Federations that say
+    `serviceAccountToken`."""
     health_host: str
     """`FEDID_HEALTH_HOST`: address that probes and metrics are served on."""
     health_port: int
@@ -54,6 +57,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         namespace=environment.get("FEDID_NAMESPACE") or _own_namespace(),
         watch_namespaces=_names(environment, "FEDID_WATCH_NAMESPACES"),
         vault_token_path=Path(environment.get("FEDID_VAULT_TOKEN_PATH") or "/var/run/secrets/fedid/vault/token"),
+        keycloak_token_path=Path(
+            environment.get("FEDID_KEYCLOAK_TOKEN_PATH") or "/var/run/secrets/fedid/keycloak/token"
+        ),
         health_host=environment.get("FEDID_HEALTH_HOST") or "0.0.0.0",  # noqa: S104 - the kubelet probes from outside
         health_port=_number(environment, "FEDID_HEALTH_PORT", 8080, 1, 65535),
         log_level=_one_of(environment, "FEDID_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),

@@ -15,11 +15,12 @@ from fedid.adapters.transport import Transport
 from fedid.adapters.vault import JwtLogin, VaultSecretStore
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, VaultMark
+from tests.testbed.cluster import OPERATOR_SUBJECT
 from tests.testbed.errors import AnswerError
 from tests.testbed.ports import free_port
 from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
-from tests.testbed.vault_setup import AUDIENCE, OPERATOR_SUBJECT, POLICY
+from tests.testbed.vault_setup import AUDIENCE, POLICY
 
 OURS = VaultMark("installation-1/uid-1", "BotClient/site-a/trainer")
 THEIRS = VaultMark("installation-2/uid-2", "BotClient/site-a/trainer")

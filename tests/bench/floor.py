@@ -13,6 +13,7 @@ import aiohttp
 from tests.testbed.stack import Stack
 
 REALM = "fl"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 async def floor_seconds(stack: Stack, count: int, concurrency: int) -> float:
@@ -44,8 +45,9 @@ class _BareLoop:
 
     async def log_in(self) -> None:
         """Get the operator client's token and the role, as the operator has them beforehand."""
-        secret = self._stack.credentials.operator_client_secret
-        self._headers = {"Authorization": f"Bearer {await self._token('fedid-operator', secret)}"}
+        assertion = self._stack.paths.operator_keycloak_token.read_text()
+        token = await self._token(client_assertion_type=ASSERTION_TYPE, client_assertion=assertion)
+        self._headers = {"Authorization": f"Bearer {token}"}
         async with self._session.get(f"{self._url}/roles/fl-client", headers=self._headers) as answer:
             self._role = await answer.json()
 
@@ -66,7 +68,7 @@ class _BareLoop:
         ) as answer:
             account = (await answer.json())["id"]
         await self._send("POST", f"/users/{account}/role-mappings/realm", [self._role])
-        await self._token(f"floor.{client}", secret)
+        await self._token(client_id=f"floor.{client}", client_secret=secret)
 
     async def remove(self, client: uuid.UUID) -> None:
         """Remove the client."""
@@ -76,8 +78,8 @@ class _BareLoop:
         async with self._session.request(method, self._url + path, json=body, headers=self._headers) as answer:
             answer.raise_for_status()
 
-    async def _token(self, client_id: str, secret: str) -> str:
-        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    async def _token(self, **client: str) -> str:
+        form = {"grant_type": "client_credentials", **client}
         async with self._session.post(self._token_url, data=form) as answer:
             answer.raise_for_status()
             token: str = (await answer.json())["access_token"]

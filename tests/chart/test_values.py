@@ -26,6 +26,13 @@ REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
     ("root", {"securityContext": {"runAsUser": 0}}, "/securityContext/runAsUser"),
     ("a Vault token shorter than Kubernetes makes one", {"vaultToken": {"expirationSeconds": 60}}, "/vaultToken"),
     ("a Vault token for nobody", {"vaultToken": {"audience": ""}}, "/vaultToken/audience"),
+    ("a Keycloak token that is for no realm", {"keycloakToken": {"audience": "https://k"}}, "/keycloakToken/audience"),
+    ("a Keycloak token that lives too short", {"keycloakToken": {"expirationSeconds": 60}}, "/keycloakToken"),
+    (
+        "a token for Vault that is for Keycloak too",
+        {"keycloakToken": {"audience": "https://k/realms/fl"}, "vaultToken": {"audience": "https://k/realms/fl"}},
+        "keycloakToken.audience and vaultToken.audience are the same",
+    ),
     ("an annotation that is no text", {"podAnnotations": {"a": 1}}, "/podAnnotations/a"),
     ("a label that Kubernetes refuses", {"podLabels": {"a": "b c"}}, "/podLabels/a"),
     ("metrics without a level", {"metrics": {"enabled": True}}, "additional properties 'enabled' not allowed"),
@@ -174,6 +181,22 @@ def test_vault_token_is_where_the_operator_looks(stack: Stack) -> None:
     assert {"name": "vault-token", "mountPath": "/var/run/secrets/fedid/vault", "readOnly": True} in container(
         manifests
     )["volumeMounts"]
+
+
+def test_keycloak_token_is_where_the_operator_looks(stack: Stack) -> None:
+    """Another token, for Keycloak alone; without an audience the pod has none."""
+    issuer = "https://keycloak.example.org/auth/realms/fl"
+    manifests = rendered(stack, {"keycloakToken": {"audience": issuer, "expirationSeconds": 600}})
+    (deployment,) = of_kind(manifests, "Deployment")
+    volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["keycloak-token"]["projected"]["sources"] == [
+        {"serviceAccountToken": {"audience": issuer, "expirationSeconds": 600, "path": "token"}}
+    ]
+    folder = "/var/run/secrets/fedid/keycloak"
+    mounts = container(manifests)["volumeMounts"]
+    assert {"name": "keycloak-token", "mountPath": folder, "readOnly": True} in mounts
+    assert environment(manifests)["FEDID_KEYCLOAK_TOKEN_PATH"] == f"{folder}/token"
+    assert "keycloak" not in str(of_kind(rendered(stack, {}), "Deployment"))
 
 
 def test_chart_and_operator_have_one_version() -> None:

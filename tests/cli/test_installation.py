@@ -72,6 +72,18 @@ def test_secrets_that_federations_name_are_asked_for() -> None:
     assert not [right for right in rights if right.resource in {"secrets", "pods"} and not right.namespace]
 
 
+def test_secrets_of_every_way_in_are_asked_for() -> None:
+    """Those for Vault too; a way that needs none names none."""
+    ways = [
+        ({"privateKeyJwt": {"secretName": "key"}}, {"approle": {"secretName": "approle", "mount": "approle"}}),
+        ({"serviceAccountToken": {}}, {"token": {"secretName": "token"}}),
+        ({"serviceAccountToken": {"clientId": "fedid"}}, {"jwt": {"role": "fedid"}}),
+        ({"clientCredentials": {"secretName": "key"}}, {"kubernetes": {"role": "fedid"}}),
+    ]
+    specs = [{"spec": {"keycloak": {"auth": keycloak}, "vault": {"auth": vault}}} for keycloak, vault in ways]
+    assert access_secrets(specs) == ["approle", "key", "token"]
+
+
 async def test_an_operator_that_does_not_answer_fails() -> None:
     """The finding says where it was looked for."""
     port = free_port()

@@ -17,12 +17,25 @@ from fedid.adapters.answer import Call
 from fedid.adapters.keycloak import KeycloakRealm
 from fedid.adapters.transport import Transport
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientAuthentication, ClientCredentials
 from fedid.ports import IdentityProvider
 from tests.contract.keycloak_hands import FakeHands, Hands, KeycloakHands
 from tests.fakes.identity_provider import FakeIdentityProvider
-from tests.testbed.keycloak_realm import OPERATOR, REALM
+from tests.testbed.keycloak_realm import REALM, ensure_operator_with_secret
 from tests.testbed.stack import Stack
+
+OPERATOR_WITH_SECRET = "fedid-contract"
+"""The adapter's own client in these tests: as the testbed's operator, with a secret that tests can get wrong."""
+_secrets: dict[str, Sensitive] = {}
+
+
+def operator_with_secret(stack: Stack) -> ClientCredentials:
+    """Return that client, made at the first use of a run."""
+    if stack.name not in _secrets:
+        secret = secrets.token_urlsafe(24)
+        ensure_operator_with_secret(stack.api("keycloak"), OPERATOR_WITH_SECRET, secret)
+        _secrets[stack.name] = Sensitive(secret)
+    return ClientCredentials(OPERATOR_WITH_SECRET, _secrets[stack.name])
 
 
 @dataclass(slots=True)
@@ -41,17 +54,16 @@ class KeycloakSubject:
         *,
         realm: str = REALM,
         issuer_url: str | None = None,
-        credentials: ClientCredentials | None = None,
+        credentials: ClientAuthentication | None = None,
         catalogue_pause: timedelta = timedelta(),
     ) -> KeycloakRealm:
         """Return an adapter, as the testbed's operator unless told otherwise; closed with the test."""
         url = self.stack.keycloak_url
-        secret = Sensitive(self.stack.credentials.operator_client_secret)
         made = KeycloakRealm(
             Transport("keycloak", url, on_call=self.calls.append),
             realm,
             issuer_url or f"{url}/realms/{realm}",
-            credentials or ClientCredentials(OPERATOR, secret),
+            credentials or operator_with_secret(self.stack),
             catalogue_pause=catalogue_pause,
         )
         self.made.append(made)

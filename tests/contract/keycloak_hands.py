@@ -51,6 +51,9 @@ class Hands(Protocol):
     def sessions(self, user_id: str) -> int:
         """Return how many sessions a user has, offline ones included."""
 
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """Return a token of a ServiceAccount, made for this realm by the cluster that CLUSTER_PROVIDER stands for."""
+
 
 class FakeHands:
     """The administrator of a realm in memory."""
@@ -108,6 +111,10 @@ class FakeHands:
     def sessions(self, user_id: str) -> int:
         """Count sessions."""
         return len(self._realm.users[user_id].sessions)
+
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """Make a token."""
+        return self._realm.service_account_token(f"system:serviceaccount:{namespace}:{name}")
 
 
 class KeycloakHands:
@@ -217,6 +224,10 @@ class KeycloakHands:
             client = self._client_uuid(self._login_client)
             found += self.call("GET", f"/users/{user_id}/offline-sessions/{client}")
         return len(found)
+
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """Ask the API server for a token."""
+        return self._stack.token_request(namespace, name, audience=self._stack.issuer_url, seconds=600)
 
     def clean(self) -> None:
         """Remove everything whose name begins with the prefix."""

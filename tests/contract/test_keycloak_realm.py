@@ -13,7 +13,7 @@ from fedid.domain.realm import ClientRecord, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import BackendDeniedError, BackendRejectedError
-from tests.contract.conftest import KeycloakSubject
+from tests.contract.conftest import OPERATOR_WITH_SECRET, KeycloakSubject, operator_with_secret
 from tests.testbed.keycloak_realm import OPERATOR, OPERATOR_ROLES, REALM
 from tests.testbed.stack import Stack
 
@@ -168,8 +168,8 @@ class TestWrongAccess:
 
     async def test_refused_client(self, keycloak: KeycloakSubject) -> None:
         """A wrong secret is told as `invalid_client`, and the message names the client."""
-        provider = keycloak.provider(credentials=ClientCredentials(OPERATOR, Sensitive("wrong")))
-        with pytest.raises(BackendDeniedError, match=rf"{OPERATOR} \(invalid_client\)"):
+        provider = keycloak.provider(credentials=ClientCredentials(OPERATOR_WITH_SECRET, Sensitive("wrong")))
+        with pytest.raises(BackendDeniedError, match=rf"{OPERATOR_WITH_SECRET} \(invalid_client\)"):
             await provider.probe()
 
     async def test_no_realm(self, keycloak: KeycloakSubject) -> None:
@@ -203,8 +203,7 @@ class TestOwnToken:
         provider = keycloak.provider()
         await provider.probe()
         issued = await provider._access.token.current()  # noqa: SLF001 - to end it behind the adapter's back
-        secret = Sensitive(keycloak.stack.credentials.operator_client_secret)
-        await provider.revoke(issued.token, ClientCredentials(OPERATOR, secret))
+        await provider.revoke(issued.token, operator_with_secret(keycloak.stack))
         keycloak.calls.clear()
         assert await asyncio.gather(*(provider.find_client(OPERATOR) for _ in range(8)))
         renewals = [call for call in keycloak.calls if call.method == "POST"]

@@ -106,6 +106,17 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         FEDERATION,
         {"spec.keycloak.caBundle": "# root\n" + CERTIFICATE + "# old root\n" + CERTIFICATE},
     ),
+    ("a key for Keycloak", FEDERATION, {"spec.keycloak.auth": {"privateKeyJwt": {"secretName": "fedid.key"}}}),
+    ("no secret for Keycloak", FEDERATION, {"spec.keycloak.auth": {"serviceAccountToken": {}}}),
+    ("no secret for Keycloak, and a named client", FEDERATION, {
+        "spec.keycloak.auth": {"serviceAccountToken": {"clientId": "https://fedid.example.org/operator"}}
+    }),
+    ("the Kubernetes method of Vault", FEDERATION, {"spec.vault.auth": {"kubernetes": {"role": "fedid"}}}),
+    ("the Kubernetes method of Vault at a path", FEDERATION, {
+        "spec.vault.auth": {"kubernetes": {"role": "fedid", "mount": "clusters/a"}}
+    }),
+    ("an AppRole", FEDERATION, {"spec.vault.auth": {"approle": {"secretName": "fedid-vault", "mount": "approle"}}}),
+    ("a Vault token", FEDERATION, {"spec.vault.auth": {"token": {"secretName": "fedid-vault"}}}),
     ("a KV engine of version 1 at a path", FEDERATION, {"spec.vault.mount": "kv/fl", "spec.vault.kvVersion": 1}),
     ("a prefix of several segments", FEDERATION, {"spec.vault.pathPrefix": "teams/fl_1/fedid.v1"}),
     ("a resync period at its lower bound", FEDERATION, {"spec.defaults": {"resyncPeriod": "5s"}}),

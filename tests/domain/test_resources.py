@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedid.domain.access import (
+    AppRoleAuth,
+    ClientCredentialsAuth,
+    JwtAuth,
+    KeycloakAccess,
+    KeycloakAuth,
+    KubernetesAuth,
+    PrivateKeyJwtAuth,
+    ServiceAccountTokenAuth,
+    VaultAccess,
+    VaultAuth,
+    VaultTokenAuth,
+)
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import (
@@ -20,10 +34,8 @@ from fedid.domain.resources import (
     BotClient,
     Federation,
     FederationUser,
-    KeycloakAccess,
     PodIdentity,
     TokenSpec,
-    VaultAccess,
     meta_of,
     parse_bot_client,
     parse_federation,
@@ -32,7 +44,7 @@ from fedid.domain.resources import (
 )
 from fedid.errors import InvalidSpecError
 from tests.domain.crd_objects import FILES, JSON, admitted, damaged, spec_schema
-from tests.domain.samples import UID, body, with_value, without
+from tests.domain.samples import SPECS, UID, body, with_value, without
 
 
 def parse_federation_whole(found: Body) -> tuple[Federation, object]:
@@ -148,7 +160,7 @@ def test_the_federation_of_the_design_is_read() -> None:
         realm="fl",
         issuer_url="https://keycloak.example.org/realms/fl",
         ca_bundle=None,
-        secret_name="fedid-keycloak",
+        auth=ClientCredentialsAuth("fedid-keycloak"),
     )
     assert found.vault == VaultAccess(
         url="https://vault.example.org",
@@ -156,8 +168,7 @@ def test_the_federation_of_the_design_is_read() -> None:
         kv_version=2,
         path_prefix="fedid",
         ca_bundle=None,
-        jwt_mount="jwt",
-        jwt_role="fedid",
+        auth=JwtAuth("jwt", "fedid"),
     )
     assert (found.token_lifetime, found.resync_period) == (timedelta(minutes=10), timedelta(minutes=10))
 
@@ -172,7 +183,7 @@ def test_a_federation_without_optional_fields_has_the_defaults_of_the_crd() -> N
     assert not found.default
     assert found.keycloak.url == "https://k.example"
     assert found.keycloak.issuer_url == "https://k.example/realms/fl"
-    assert found.vault == VaultAccess("https://v.example", "secret", 2, "fedid", None, "jwt", "fedid")
+    assert found.vault == VaultAccess("https://v.example", "secret", 2, "fedid", None, JwtAuth("jwt", "fedid"))
 
 
 def test_what_a_federation_names_itself_is_taken() -> None:
@@ -197,8 +208,65 @@ def test_what_a_federation_names_itself_is_taken() -> None:
     }
     found = parse_federation(body("Federation", spec))
     assert (found.keycloak.issuer_url, found.keycloak.ca_bundle) == ("https://login.example.org/realms/fl", "PEM K")
-    assert found.vault == VaultAccess("https://v.example", "kv/one", 1, "teams/fl", "PEM V", "k8s", "r")
+    assert found.vault == VaultAccess("https://v.example", "kv/one", 1, "teams/fl", "PEM V", JwtAuth("k8s", "r"))
     assert (found.token_lifetime, found.resync_period) == (timedelta(minutes=5), timedelta(seconds=30))
+
+
+def sign_in(**auths: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a Federation whose `auth` of Keycloak or Vault is another one."""
+    spec = copy.deepcopy(SPECS["Federation"])
+    for backend, auth in auths.items():
+        spec[backend]["auth"] = auth
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("auth", "read"),
+    [
+        ({"clientCredentials": {"secretName": "s"}}, ClientCredentialsAuth("s")),
+        ({"privateKeyJwt": {"secretName": "k"}}, PrivateKeyJwtAuth("k")),
+        ({"serviceAccountToken": {}}, ServiceAccountTokenAuth("")),
+        ({"serviceAccountToken": {"clientId": "fedid"}}, ServiceAccountTokenAuth("fedid")),
+        ({"serviceAccountToken": {}, "privateKeyJwt": None}, ServiceAccountTokenAuth("")),
+    ],
+)
+def test_each_way_into_keycloak_is_read(auth: dict[str, Any], read: KeycloakAuth) -> None:
+    """What stands there is what the operator will use."""
+    assert parse_federation(body("Federation", sign_in(keycloak=auth))).keycloak.auth == read
+
+
+@pytest.mark.parametrize(
+    ("auth", "read"),
+    [
+        ({"jwt": {"role": "r"}}, JwtAuth("jwt", "r")),
+        ({"kubernetes": {"role": "r"}}, KubernetesAuth("kubernetes", "r")),
+        ({"kubernetes": {"role": "r", "mount": "k8s/a"}}, KubernetesAuth("k8s/a", "r")),
+        ({"approle": {"secretName": "s"}}, AppRoleAuth("approle", "s")),
+        ({"approle": {"secretName": "s", "mount": "m"}}, AppRoleAuth("m", "s")),
+        ({"token": {"secretName": "s"}}, VaultTokenAuth("s")),
+    ],
+)
+def test_each_way_into_vault_is_read(auth: dict[str, Any], read: VaultAuth) -> None:
+    """Each method has the mount that Vault gives it by default."""
+    assert parse_federation(body("Federation", sign_in(vault=auth))).vault.auth == read
+
+
+@pytest.mark.parametrize(
+    ("auths", "words"),
+    [
+        ({"keycloak": {"serviceAccountToken": {}, "clientCredentials": {"secretName": "s"}}}, "leave exactly one"),
+        ({"vault": {"jwt": {"role": "r"}, "token": {"secretName": "s"}}}, "sets jwt and token; leave exactly one"),
+        ({"keycloak": {"password": {}}}, "serviceAccountToken: {}"),
+        ({"vault": {"userpass": {}}}, "token: {secretName:"),
+        ({"keycloak": {"privateKeyJwt": {}}}, "spec.keycloak.auth.privateKeyJwt.secretName is missing"),
+        ({"vault": {"approle": {"mount": "m"}}}, "spec.vault.auth.approle.secretName is missing"),
+    ],
+)
+def test_a_way_in_that_is_none_is_told(auths: dict[str, dict[str, Any]], words: str) -> None:
+    """None, two, or one that lacks its field: the sentence says what to write."""
+    with pytest.raises(InvalidSpecError) as caught:
+        parse_federation(body("Federation", sign_in(**auths)))
+    assert words in caught.value.message
 
 
 def test_the_bot_of_the_design_is_read() -> None:

@@ -12,6 +12,7 @@ from tests.testbed.rest import Answer
 from tests.testbed.stack import Stack
 
 REALM = "fl"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ class Authority:
         path = f"/realms/{REALM}/protocol/openid-connect/token/introspect"
         answer: dict[str, Any] = self.stack.keycloak("POST", path, form=form, headers={"Authorization": ""})
         return answer
+
+    def request_token_as_operator(self) -> Answer:
+        """Request a token as the operator does, with its ServiceAccount token alone (RFC 7523 section 2.2)."""
+        assertion = self.stack.paths.operator_keycloak_token.read_text()
+        form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}
+        path = f"/realms/{REALM}/protocol/openid-connect/token"
+        form["client_assertion"] = assertion
+        return self.stack.api("keycloak").answer("POST", path, form=form, headers={"Authorization": ""})
 
     def request_token(self, client_id: str, client_secret: str) -> Answer:
         """Request a token with client credentials (RFC 6749 section 4.4)."""

@@ -42,10 +42,11 @@ class Ledger:
         """Start with the credentials that the stack was made with."""
         known = stack.credentials
         self._stack = stack
-        self._credentials = {known.operator_client_secret, known.superlink_client_secret}
+        self._credentials = {known.superlink_client_secret}
         self._credentials |= {known.keycloak_admin_password, known.kubernetes_admin_token, stack.vault_keys.root_token}
         paths = stack.paths
-        self._credentials |= {path.read_text().strip() for path in (paths.operator_token, paths.operator_vault_token)}
+        tokens = (paths.operator_token, paths.operator_vault_token, paths.operator_keycloak_token)
+        self._credentials |= {path.read_text().strip() for path in tokens}
         self._told: list[str] = []
 
     def listen(self, proxies: Proxies) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.testbed.cluster import OPERATOR_NAMESPACE
+from tests.testbed.cluster import OPERATOR_NAMESPACE, OPERATOR_SUBJECT
 from tests.testbed.stack import Stack
-from tests.testbed.vault_setup import AUDIENCE, OPERATOR_SUBJECT
+from tests.testbed.vault_setup import AUDIENCE
 
 
 @dataclass(frozen=True, slots=True)

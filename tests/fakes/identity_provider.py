@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
+from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
 from tests.fakes.failures import Failures
 from tests.fakes.realm import FakeRealm, FakeUser
@@ -269,10 +269,10 @@ class FakeIdentityProvider:
 
     # Tokens
 
-    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
+    async def mint(self, credentials: ClientAuthentication, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Issue a token if the secret is right."""
         await self._begin("mint", credentials.client_id)
-        client = self._authenticated(credentials)
+        client = self.realm.authenticated(credentials)
         if client is None:
             return None
         if unknown := scopes - self.realm.optional_scopes:
@@ -292,22 +292,22 @@ class FakeIdentityProvider:
         await self._begin("token_accepted")
         return self.realm.accepts(token)
 
-    async def credentials_refused(self, credentials: ClientCredentials) -> bool:
+    async def credentials_refused(self, credentials: ClientAuthentication) -> bool:
         """Tell whether a secret is refused."""
         await self._begin("credentials_refused", credentials.client_id)
-        client = self._authenticated(credentials)
+        client = self.realm.authenticated(credentials)
         if client is None:
             return True
         self.realm.revoked.add(self.realm.tokens[self._issue(client).reveal()].token_id)
         return False
 
-    async def revoke(self, token: Sensitive, credentials: ClientCredentials) -> None:
+    async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke a token as its client."""
         await self._begin("revoke", credentials.client_id)
-        client, claims = self._authenticated(credentials), self.realm.tokens.get(token.reveal())
+        client, claims = self.realm.authenticated(credentials), self.realm.tokens.get(token.reveal())
         if client is None:
             if self.realm.accepts(token):
-                message = f"the secret of {credentials.client_id} is refused and its token is not"
+                message = f"{credentials.client_id} is refused and its token is not"
                 raise BackendRejectedError(message, backend=BACKEND)
             return
         if claims is None or claims.expires_at <= self.realm.now():
@@ -362,12 +362,6 @@ class FakeIdentityProvider:
             if email and other.record.email == email and other.record.user_id != user.user_id:
                 message = "the e-mail address belongs to another user"
                 raise OwnershipConflictError(message, backend=BACKEND)
-
-    def _authenticated(self, credentials: ClientCredentials) -> ClientRecord | None:
-        client = self.realm.client(credentials.client_id)
-        if client is None or not client.enabled:
-            return None
-        return client if credentials.secret in {client.secret, client.previous_secret} else None
 
     def _issue(self, client: ClientRecord, scopes: frozenset[str] = frozenset()) -> Sensitive:
         if not client.flags["serviceAccountsEnabled"] or client.flags["publicClient"]:

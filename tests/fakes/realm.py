@@ -7,14 +7,18 @@ under a clientId makes the old tokens good again, unless something was done agai
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from fedid.domain.realm import ClientRecord, ProtocolMapper, Role, SecretPolicy, UserRecord
+from fedid.adapters.signing_keys import signing_key
+from fedid.domain.bot_authentication import FEDERATED_JWT, SIGNED_JWT
+from fedid.domain.realm import CLIENT_SECRET, ClientRecord, ProtocolMapper, Role, SecretPolicy, UserRecord
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import TokenClaims
+from fedid.domain.tokens import AssertionFile, ClientAuthentication, ClientCredentials, PrivateKey, TokenClaims
+from fedid.errors import BackendRejectedError
 
 DEFAULT_LIFETIME = timedelta(minutes=5)
 DEFAULT_ROLES = ("offline_access", "uma_authorization")
@@ -86,6 +90,8 @@ class FakeRealm:
         """Id by path."""
         self.tokens: dict[str, TokenClaims] = {}
         """Every token ever issued."""
+        self.assertions: dict[str, str] = {}
+        """Subjects of the ServiceAccount tokens that the cluster made."""
         self.revoked: set[str] = set()
         """Ids (`jti`) of revoked tokens."""
         self.longest_token: timedelta | None = None
@@ -275,6 +281,47 @@ class FakeRealm:
         token = Sensitive(f"header.{claims.token_id}.signature")
         self.tokens[token.reveal()] = claims
         return token
+
+    def service_account_token(self, subject: str) -> str:
+        """Return a token of a ServiceAccount as the cluster makes them, whose assertions the realm takes."""
+        token = f"assertion.{new_id()}.of-the-cluster"
+        self.assertions[token] = subject
+        return token
+
+    def authenticated(self, credentials: ClientAuthentication) -> ClientRecord | None:
+        """Return the client that authenticates so, None if it is refused.
+
+        Raises:
+            BackendRejectedError: A secret, for a client that must sign: Keycloak misses the assertion.
+        """
+        match credentials:
+            case ClientCredentials():
+                client = self._with(CLIENT_SECRET, credentials.client_id)
+                if client is None and self._with(SIGNED_JWT, credentials.client_id) is not None:
+                    message = "Parameter client_assertion_type is missing"
+                    raise BackendRejectedError(message, backend="keycloak")
+                known = {client.secret, client.previous_secret} if client is not None else set()
+                return client if credentials.secret in known else None
+            case PrivateKey():
+                client = self._with(SIGNED_JWT, credentials.client_id)
+                public = dict(signing_key(credentials.key).public_key) | {"kid": credentials.key_id}
+                known = json.loads(client.attributes.get("jwks.string") or "{}").get("keys", ()) if client else ()
+                return client if public in known else None
+            case AssertionFile():
+                subject = self.assertions.get(credentials.path.read_text().strip())
+                found = (
+                    client
+                    for client in self.clients.values()
+                    if (client.enabled, client.authenticator) == (True, FEDERATED_JWT)
+                    and client.attributes.get("jwt.credential.sub") == subject
+                    and client.client_id == (credentials.client_id or client.client_id)
+                )
+                return None if subject is None else next(found, None)
+
+    def _with(self, authenticator: str, client_id: str) -> ClientRecord | None:
+        client = self.client(client_id)
+        fits = client is not None and client.enabled and client.authenticator == authenticator
+        return client if fits else None
 
     def accepts(self, token: Sensitive) -> bool:
         """Tell whether Keycloak takes a token for valid now."""

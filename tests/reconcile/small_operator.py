@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
+from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY, KeycloakAccess, VaultAccess
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
-from fedid.domain.tokens import ClientCredentials
 from fedid.engine import Priority
 from fedid.errors import Error
 from fedid.reconcile.directory import Directory
@@ -83,11 +83,11 @@ class SmallOperator:
             self._seen(body, gone=False)
         self.cluster.on_change = lambda body, gone: self._seen(body, gone=gone)
 
-    def identity_provider(self, _access: KeycloakAccess, _credentials: ClientCredentials) -> FakeIdentityProvider:
+    def identity_provider(self, _access: KeycloakAccess, _credentials: KeycloakCredentials) -> FakeIdentityProvider:
         """Return the realm."""
         return self.provider
 
-    def secret_store(self, _access: VaultAccess) -> FakeSecretStore:
+    def secret_store(self, _access: VaultAccess, _credentials: VaultCredentials) -> FakeSecretStore:
         """Return the mount."""
         return self.store
 

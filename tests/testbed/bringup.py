@@ -112,7 +112,7 @@ def _bring_up_cluster(stack: Stack, progress: Progress, *, with_chart: bool, wit
         _bring_up_node(stack, progress)
     if not with_chart:
         return
-    cluster.provision_cluster(stack.api("kube"), stack.credentials.operator_client_secret)
+    cluster.provision_cluster(stack.api("kube"))
     if stack.node is not None:
         # Before the chart: a pod whose image is not there yet waits long before it is tried again.
         reference = stack.node.images.operator.reference
@@ -162,7 +162,8 @@ def _bring_up_vault(stack: Stack, progress: Progress, *, provisioned: bool) -> N
 def _bring_up_keycloak(stack: Stack, progress: Progress, *, provisioned: bool) -> None:
     stack.start("keycloak", progress)
     if provisioned:
-        provision_keycloak(stack.api("keycloak"), stack.credentials)
+        public_key = stack.paths.service_account_public_key.read_text()
+        provision_keycloak(stack.api("keycloak"), stack.credentials, public_key)
         progress.say("keycloak: realm provisioned")
 
 

@@ -1,22 +1,22 @@
-"""What a platform team sets up in the cluster: namespaces, the operator's Secret, tokens."""
+"""What a platform team sets up in the cluster: namespaces and tokens."""
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.testbed.keycloak_realm import OPERATOR
 from tests.testbed.rest import Rest
 
 OPERATOR_NAMESPACE = "fedid-system"
 SERVICE_ACCOUNT = "fedid"
 """The operator's ServiceAccount; it comes with the chart."""
 
+OPERATOR_SUBJECT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT}"
+"""`sub` of its tokens."""
+
 TENANT_LABEL = {"fedid.io/tenant": "true"}
 """What the Federation `local` grants by."""
 
 TENANTS = ("site-a", "site-b")
-KEYCLOAK_SECRET = "fedid-keycloak"
 FIELD_MANAGER = "testbed"
 
 
@@ -39,8 +39,8 @@ def apply(kube: Rest, path: str, manifest: Mapping[str, Any]) -> Any:
     )
 
 
-def provision_cluster(kube: Rest, operator_client_secret: str) -> None:
-    """Make the namespaces and the Secret that lets the operator into Keycloak."""
+def provision_cluster(kube: Rest) -> None:
+    """Make the namespaces; the operator needs no Secret."""
     for name in (OPERATOR_NAMESPACE, *TENANTS):
         apply(
             kube,
@@ -51,18 +51,6 @@ def provision_cluster(kube: Rest, operator_client_secret: str) -> None:
                 "metadata": {"name": name, "labels": TENANT_LABEL if name in TENANTS else {}},
             },
         )
-    content = {"client-id": OPERATOR, "client-secret": operator_client_secret}
-    apply(
-        kube,
-        f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets/{KEYCLOAK_SECRET}",
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": KEYCLOAK_SECRET, "namespace": OPERATOR_NAMESPACE},
-            "type": "Opaque",
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in content.items()},
-        },
-    )
 
 
 def token_request(kube: Rest, namespace: str, service_account: str, audience: str | None, seconds: int) -> str:

@@ -32,8 +32,6 @@ class Credentials:
     """Bearer token of the kubelet."""
     keycloak_admin_password: str = field(default_factory=_secret, repr=False)
     """Password of KEYCLOAK_ADMIN in the realm `master`."""
-    operator_client_secret: str = field(default_factory=_secret, repr=False)
-    """Secret of the operator's client `fedid-operator` in the realm `fl`."""
     superlink_client_secret: str = field(default_factory=_secret, repr=False)
     """Secret of the client `superlink` in the realm `fl`."""
 

@@ -1,7 +1,8 @@
 """What a platform team sets up in Keycloak, once, before fedid can use it.
 
 A realm with the roles, groups and verifier of a federation, two attributes that
-only administrators see, and a client for the operator with the least rights.
+only administrators see, the cluster as an identity provider, and a client for the
+operator with the least rights and without a secret.
 """
 
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tests.testbed.cluster import OPERATOR_SUBJECT
+from tests.testbed.control_plane import SERVICE_ACCOUNT_ISSUER
 from tests.testbed.credentials import KEYCLOAK_ADMIN, Credentials
 from tests.testbed.rest import Rest
 
@@ -20,7 +23,10 @@ SUPERLINK = "superlink"
 """A server of the federation: bearer tokens are for it, and it introspects them."""
 
 OPERATOR = "fedid-operator"
-"""The client that the operator logs in with."""
+"""The client that the operator works as; the token of its ServiceAccount takes the place of a secret."""
+
+CLUSTER_PROVIDER = "cluster"
+"""Alias of the identity provider that stands for the cluster."""
 
 OPERATOR_ROLES = ("manage-clients", "manage-users", "view-realm")
 """Roles of the client `realm-management` that the operator needs, and no more."""
@@ -63,12 +69,13 @@ class KeycloakAdmin:
             return {"Authorization": f"Bearer {self._token}"}
 
 
-def provision_keycloak(keycloak: Rest, credentials: Credentials) -> None:
+def provision_keycloak(keycloak: Rest, credentials: Credentials, service_account_public_key: str) -> None:
     """Bring Keycloak to what fedid needs; what is there already stays.
 
     Args:
         keycloak: As its administrator.
-        credentials: The secrets of the two clients.
+        credentials: They hold the secret of SUPERLINK.
+        service_account_public_key: PEM of the key that signs the cluster's tokens.
     """
     if keycloak.answer("GET", f"/admin/realms/{REALM}").status == 404:
         keycloak.call("POST", "/admin/realms", {"realm": REALM, "enabled": True})
@@ -79,7 +86,8 @@ def provision_keycloak(keycloak: Rest, credentials: Credentials) -> None:
         _ensure_group(keycloak, admin, path)
     _ensure_owner_attributes(keycloak, admin)
     _ensure_client(keycloak, admin, _superlink(credentials))
-    operator = _ensure_client(keycloak, admin, _operator(credentials))
+    _ensure_cluster_provider(keycloak, admin, service_account_public_key)
+    operator = _ensure_client(keycloak, admin, _operator())
     _grant_operator_roles(keycloak, admin, operator)
 
 
@@ -87,15 +95,32 @@ def _superlink(credentials: Credentials) -> dict[str, Any]:
     return _confidential(SUPERLINK, credentials.superlink_client_secret)
 
 
-def _operator(credentials: Credentials) -> dict[str, Any]:
-    return _confidential(OPERATOR, credentials.operator_client_secret)
+def _operator() -> dict[str, Any]:
+    attributes = {"jwt.credential.issuer": CLUSTER_PROVIDER, "jwt.credential.sub": OPERATOR_SUBJECT}
+    return {**_own_login(OPERATOR), "clientAuthenticatorType": "federated-jwt", "attributes": attributes}
 
 
 def _confidential(client_id: str, secret: str) -> dict[str, Any]:
+    return {**_own_login(client_id), "secret": secret}
+
+
+def ensure_operator_with_secret(keycloak: Rest, client_id: str, secret: str) -> None:
+    """Make a client with a secret and the operator's rights, for tests that are operators themselves.
+
+    Args:
+        keycloak: As its administrator.
+        client_id: Of the client.
+        secret: What it has from now on, also if it was there.
+    """
+    admin = f"/admin/realms/{REALM}"
+    client_uuid = _ensure_client(keycloak, admin, _confidential(client_id, secret))
+    _grant_operator_roles(keycloak, admin, client_uuid)
+
+
+def _own_login(client_id: str) -> dict[str, Any]:
     """Return a client that logs in as itself only: no browser, no password flow."""
     return {
         "clientId": client_id,
-        "secret": secret,
         "enabled": True,
         "publicClient": False,
         "serviceAccountsEnabled": True,
@@ -104,11 +129,36 @@ def _confidential(client_id: str, secret: str) -> dict[str, Any]:
     }
 
 
+def _ensure_cluster_provider(keycloak: Rest, admin: str, public_key: str) -> None:
+    """Let tokens of the cluster's ServiceAccounts be assertions of clients.
+
+    Nobody logs in through it, so its endpoints and its own client are nobody's.
+    """
+    config = {
+        "issuer": SERVICE_ACCOUNT_ISSUER,
+        "validateSignature": "true",
+        "useJwksUrl": "false",
+        "publicKeySignatureVerifier": public_key,
+        "supportsClientAssertions": "true",
+        "supportsClientAssertionReuse": "true",
+        "clientId": "unused",
+        "clientSecret": "unused",
+        "authorizationUrl": "https://unused.invalid/auth",
+        "tokenUrl": "https://unused.invalid/token",
+    }
+    provider = {"alias": CLUSTER_PROVIDER, "providerId": "oidc", "hideOnLogin": True, "config": config}
+    providers = f"{admin}/identity-provider/instances"
+    # Looked for first: for a second one with this issuer Keycloak answers 400 and not 409.
+    if keycloak.answer("GET", f"{providers}/{CLUSTER_PROVIDER}").status == 404:
+        keycloak.call("POST", providers, provider)
+
+
 def _ensure_client(keycloak: Rest, admin: str, client: dict[str, Any]) -> str:
-    """Create the client unless it is there, and return its internal id."""
+    """Create the client, or bring the one that is there to this, and return its internal id."""
     keycloak.call("POST", f"{admin}/clients", client, accept=(409,))
-    found = keycloak.call("GET", f"{admin}/clients?clientId={client['clientId']}")
-    return str(found[0]["id"])
+    client_uuid = str(keycloak.call("GET", f"{admin}/clients?clientId={client['clientId']}")[0]["id"])
+    keycloak.call("PUT", f"{admin}/clients/{client_uuid}", client)
+    return client_uuid
 
 
 def _grant_operator_roles(keycloak: Rest, admin: str, operator: str) -> None:

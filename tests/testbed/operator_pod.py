@@ -28,6 +28,7 @@ def chart_values(stack: "Stack", *, with_operator: bool) -> dict[str, Any]:
         "image": {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"},
         "hostNetwork": True,
         "health": {"port": stack.ports.operator_health},
+        "keycloakToken": {"audience": stack.issuer_url},
     }
 
 

@@ -22,7 +22,7 @@ PACKAGE = SOURCE / "fedid" / "__main__.py"
 """There only once the operator can be started."""
 
 TOKEN_SECONDS = 7 * 24 * 3600
-"""Life of the operator's two tokens: nothing renews them here, as a kubelet would."""
+"""Life of the operator's tokens: nothing renews them here, as a kubelet would."""
 
 FEDERATION = "local"
 FEDERATION_PATH = f"/apis/fedid.io/v1alpha1/federations/{FEDERATION}"
@@ -32,7 +32,7 @@ READY_SECONDS = 90.0
 
 
 def mint_operator_tokens(stack: "Stack") -> None:
-    """Write fresh tokens of the operator's ServiceAccount: for the API server and for Vault.
+    """Write fresh tokens of the operator's ServiceAccount: for the API server, for Vault and for Keycloak.
 
     Raises:
         AnswerError: The ServiceAccount does not exist; the chart makes it.
@@ -42,6 +42,8 @@ def mint_operator_tokens(stack: "Stack") -> None:
     write_private(stack.paths.operator_token, token)
     token = stack.token_request(*account, audience=vault_setup.AUDIENCE, seconds=TOKEN_SECONDS)
     write_private(stack.paths.operator_vault_token, token)
+    token = stack.token_request(*account, audience=stack.issuer_url, seconds=TOKEN_SECONDS)
+    write_private(stack.paths.operator_keycloak_token, token)
     write_operator_kubeconfig(stack, stack.paths.operator_kubeconfig, stack.apiserver_url)
 
 
@@ -66,6 +68,7 @@ def operator_environment(stack: "Stack", kubeconfig_path: Path, health_port: int
         "KUBECONFIG": str(kubeconfig_path),
         "FEDID_NAMESPACE": cluster.OPERATOR_NAMESPACE,
         "FEDID_VAULT_TOKEN_PATH": str(stack.paths.operator_vault_token),
+        "FEDID_KEYCLOAK_TOKEN_PATH": str(stack.paths.operator_keycloak_token),
         "FEDID_HEALTH_PORT": str(health_port),
     }
 
@@ -104,7 +107,7 @@ def federation_manifest(stack: "Stack") -> dict[str, Any]:
             "keycloak": {
                 "url": stack.keycloak_url,
                 "realm": REALM,
-                "auth": {"clientCredentials": {"secretName": cluster.KEYCLOAK_SECRET}},
+                "auth": {"serviceAccountToken": {}},
             },
             "vault": {
                 "url": stack.vault_url,

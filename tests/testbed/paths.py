@@ -158,6 +158,11 @@ class StatePaths:
         return self.root / "operator-vault-token"
 
     @property
+    def operator_keycloak_token(self) -> Path:
+        """The operator's token for Keycloak."""
+        return self.root / "operator-keycloak-token"
+
+    @property
     def node(self) -> Path:
         """Everything of the node; only there if the stack has one."""
         return self.root / "node"

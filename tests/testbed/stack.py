@@ -25,7 +25,7 @@ from tests.testbed.credentials import (
     settle_credentials,
 )
 from tests.testbed.errors import StackError
-from tests.testbed.keycloak_realm import KeycloakAdmin
+from tests.testbed.keycloak_realm import REALM, KeycloakAdmin
 from tests.testbed.node import servers as node_servers
 from tests.testbed.node.node import SERVERS as NODE_SERVERS
 from tests.testbed.node.node import Node
@@ -101,6 +101,11 @@ class Stack:
     def keycloak_url(self) -> str:
         """Keycloak, without a realm."""
         return f"http://{LOOPBACK}:{self.ports.keycloak}"
+
+    @property
+    def issuer_url(self) -> str:
+        """The issuer of the federation's realm."""
+        return f"{self.keycloak_url}/realms/{REALM}"
 
     @property
     def kcadm(self) -> Path:

@@ -6,6 +6,7 @@ policy that ends at fedid's own prefix.
 
 from pathlib import Path
 
+from tests.testbed.cluster import OPERATOR_SUBJECT
 from tests.testbed.credentials import VaultKeys, load_vault_keys, save_vault_keys
 from tests.testbed.errors import StackError
 from tests.testbed.progress import Progress, wait_until
@@ -16,7 +17,6 @@ AUDIENCE = "vault"
 
 ROLE = "fedid"
 POLICY = "fedid"
-OPERATOR_SUBJECT = "system:serviceaccount:fedid-system:fedid"
 
 POLICY_TEXT = """\
 # KV v2: the data, and the metadata that carries the owner mark.

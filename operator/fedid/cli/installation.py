@@ -67,9 +67,10 @@ def rights_findings(needed: int, missing: Iterable[Right]) -> list[Finding]:
 
 
 def access_secrets(federations: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the Secrets with which Federations sign in to Keycloak."""
-    found = (federation["spec"]["keycloak"].get("auth") or {} for federation in federations)
-    return [auth["clientCredentials"]["secretName"] for auth in found if "clientCredentials" in auth]
+    """Return the names of the Secrets with which Federations sign in to Keycloak and Vault, each once, sorted."""
+    backends = (federation["spec"].get(name) or {} for federation in federations for name in ("keycloak", "vault"))
+    ways = (way or {} for backend in backends for way in (backend.get("auth") or {}).values())
+    return sorted({way["secretName"] for way in ways if "secretName" in way})
 
 
 def federation_findings(federations: Iterable[Mapping[str, Any]]) -> list[Finding]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from fedid.domain.bot_authentication import (
+    BotAuthentication,
+    ClientSecret,
+    authenticator_attributes,
+    authenticator_of,
+)
 from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.delivery import Delivery, delivery
 from fedid.domain.grants import Ask, AskKind, Verdict
@@ -98,6 +104,9 @@ class DesiredBot:
     rotation: DesiredSecretRotation = DesiredSecretRotation()
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
+    authentication: BotAuthentication = field(default_factory=ClientSecret)
+    assertion_provider: str | None = None
+    """Alias of the realm's identity provider for this cluster; None: there is none."""
 
     @property
     def token_names(self) -> tuple[str, ...]:
@@ -228,6 +237,8 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         issuer_url=federation.keycloak.issuer_url,
         rotation=_rotation(spec, federation),
         lifetime_limit=verdict.max_token_lifetime,
+        authentication=spec.authentication,
+        assertion_provider=federation.keycloak.assertion_provider,
     )
 
 
@@ -260,13 +271,19 @@ def _limited(lifetime: timedelta, verdict: Verdict) -> timedelta:
     return lifetime if verdict.max_token_lifetime is None else min(lifetime, verdict.max_token_lifetime)
 
 
-def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0) -> ClientRecord:
+def desired_client(
+    bot: DesiredBot, *, secret: Sensitive | None, not_before: int = 0, keys: Iterable[Mapping[str, str]] = ()
+) -> ClientRecord:
     """Return the Keycloak client of a bot: confidential, service account, no browser flow.
 
     Args:
         bot: What is wanted.
         secret: The bot secret to set; None leaves it as it is.
         not_before: Seconds since the epoch, Keycloak's clock; only read at creation.
+        keys: Public keys (JWK) of a bot that authenticates with a private key.
+
+    Raises:
+        InvalidSpecError: The bot needs the Federation's assertion provider, and it names none.
     """
     return ClientRecord(
         client_uuid=bot.client_uuid,
@@ -295,6 +312,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "oauth2.device.authorization.grant.enabled": "false",
             "oidc.ciba.grant.enabled": "false",
             TWO_SECRETS: "true",
+            **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),
         },
         mappers=tuple(
             ProtocolMapper(
@@ -308,6 +326,7 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             )
             for audience in sorted(bot.audiences)
         ),
+        authenticator=authenticator_of(bot.authentication),
         not_before=not_before,
     )
 

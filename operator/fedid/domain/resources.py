@@ -7,10 +7,12 @@ schema gets a condition and never a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from fedid.domain.access import KeycloakAccess, VaultAccess, parse_keycloak_access, parse_vault_access
+from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, parse_authentication
 from fedid.domain.durations import duration
 from fedid.domain.fields import (
     Body,
@@ -36,12 +38,10 @@ __all__ = [
     "BotClient",
     "Federation",
     "FederationUser",
-    "KeycloakAccess",
     "Meta",
     "PodIdentity",
     "SecretRotation",
     "TokenSpec",
-    "VaultAccess",
     "meta_of",
     "parse_bot_client",
     "parse_federation_user",
@@ -80,31 +80,6 @@ class Meta:
     def has_finalizer(self) -> bool:
         """Whether something of it may exist outside the cluster."""
         return FINALIZER in self.finalizers
-
-
-@dataclass(frozen=True, slots=True)
-class KeycloakAccess:
-    """Where the realm is and how the operator gets in."""
-
-    url: str
-    realm: str
-    issuer_url: str
-    ca_bundle: str | None
-    secret_name: str
-    """Secret in the operator's namespace with keys `client-id` and `client-secret`."""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultAccess:
-    """Where Vault is and how the operator gets in."""
-
-    url: str
-    mount: str
-    kv_version: int
-    path_prefix: str
-    ca_bundle: str | None
-    jwt_mount: str
-    jwt_role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +149,7 @@ class BotClient:
     secret_rotation: SecretRotation | None = None
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
+    authentication: BotAuthentication = field(default_factory=ClientSecret)
     expires_at: datetime | None = None
     """From when on nothing of it may (aware UTC, the operator's clock); None: never."""
 
@@ -231,8 +207,8 @@ def parse_federation(body: Body) -> Federation:
     return Federation(
         meta=meta_of(body),
         default=flag(spec, "spec.default", default=False),
-        keycloak=_keycloak_access(section(spec, "spec.keycloak")),
-        vault=_vault_access(section(spec, "spec.vault")),
+        keycloak=parse_keycloak_access(section(spec, "spec.keycloak")),
+        vault=parse_vault_access(section(spec, "spec.vault")),
         token_lifetime=_duration(defaults, "spec.defaults.tokenLifetime", _TEN_MINUTES),
         rotation_period=_duration(defaults, "spec.defaults.rotationPeriod", None),
         overlap=_duration(defaults, "spec.defaults.overlap", _ONE_HOUR),
@@ -260,6 +236,7 @@ def parse_bot_client(body: Body) -> BotClient:
         audiences=frozenset(texts(spec, "spec.audiences")),
         tokens=tuple(_token(token, path) for path, token in items(spec, "spec.tokens")),
         secret_rotation=_secret_rotation(spec),
+        authentication=parse_authentication(spec, meta.key.namespace),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
@@ -350,42 +327,6 @@ def _pod_selector(spec: Body) -> LabelSelector | None:
             message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
             raise InvalidSpecError(message)
     return selector
-
-
-def _keycloak_access(keycloak: Body) -> KeycloakAccess:
-    auth = section_or_empty(keycloak, "spec.keycloak.auth")
-    if auth.get("clientCredentials") is None:
-        message = "spec.keycloak.auth needs clientCredentials: {secretName: <Secret in the operator's namespace>}"
-        raise InvalidSpecError(message)
-    credentials = section(auth, "spec.keycloak.auth.clientCredentials")
-    url, realm = text(keycloak, "spec.keycloak.url").rstrip("/"), text(keycloak, "spec.keycloak.realm")
-    return KeycloakAccess(
-        url=url,
-        realm=realm,
-        issuer_url=text_or_none(keycloak, "spec.keycloak.issuerUrl") or f"{url}/realms/{realm}",
-        ca_bundle=text_or_none(keycloak, "spec.keycloak.caBundle"),
-        secret_name=text(credentials, "spec.keycloak.auth.clientCredentials.secretName"),
-    )
-
-
-def _vault_access(vault: Body) -> VaultAccess:
-    auth = section_or_empty(vault, "spec.vault.auth")
-    if auth.get("jwt") is None:
-        message = "spec.vault.auth needs jwt: {mount: <auth mount>, role: <role bound to the operator>}"
-        raise InvalidSpecError(message)
-    jwt, kv_version = section(auth, "spec.vault.auth.jwt"), vault.get("kvVersion")
-    if kv_version is not None and (isinstance(kv_version, bool) or kv_version not in (1, 2)):
-        message = f"spec.vault.kvVersion is {kv_version!r}; set 1 or 2"
-        raise InvalidSpecError(message)
-    return VaultAccess(
-        url=text(vault, "spec.vault.url").rstrip("/"),
-        mount=text_or_none(vault, "spec.vault.mount") or "secret",
-        kv_version=int(kv_version or 2),
-        path_prefix=text_or_none(vault, "spec.vault.pathPrefix") or "fedid",
-        ca_bundle=text_or_none(vault, "spec.vault.caBundle"),
-        jwt_mount=text_or_none(jwt, "spec.vault.auth.jwt.mount") or "jwt",
-        jwt_role=text(jwt, "spec.vault.auth.jwt.role"),
-    )
 
 
 def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:

@@ -1,6 +1,7 @@
-"""Bearer tokens as values: what is asked of Keycloak, what came back, and whether it is good.
+"""Bearer tokens as values: what is asked of Keycloak and as whom, what came back, and whether it is good.
 
-Source: RFC 6749 section 4.4 (client credentials), RFC 7519 section 4.1 (claims), RFC 9068 (JWT access tokens).
+Source: RFC 6749 section 4.4 (client credentials), RFC 7519 section 4.1 (claims), RFC 7523 section 2.2 (assertions of
+clients), RFC 9068 (JWT access tokens).
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from fedid.domain.sensitive import Sensitive
 
 __all__ = [
+    "AssertionFile",
+    "ClientAuthentication",
     "ClientCredentials",
     "MintedToken",
+    "PrivateKey",
     "TokenClaims",
     "TokenExpectation",
     "outlives",
@@ -26,10 +31,35 @@ _ROUNDING = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a bot authenticates with at the token endpoint."""
+    """A client's id and its secret, which it sends along (`client_secret_post`)."""
 
     client_id: str
     secret: Sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A client's id and its key, which signs an assertion for each request and never leaves us (`private_key_jwt`)."""
+
+    client_id: str
+    key: Sensitive
+    """PEM, not encrypted: an elliptic curve (P-256, P-384, P-521), Ed25519 or RSA; it decides about the algorithm."""
+    key_id: str | None = None
+    """`kid` by which Keycloak finds the key; None will do as long as the client has one key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionFile:
+    """A ready-made assertion: the projected token of a ServiceAccount, as kubelet keeps it fresh in a file."""
+
+    path: Path
+    """Read afresh for each request."""
+    client_id: str = ""
+    """Sent along unless empty; Keycloak finds the client by issuer and subject of the token (`federated-jwt`)."""
+
+
+ClientAuthentication = ClientCredentials | PrivateKey | AssertionFile
+"""What a client authenticates with at the token endpoint and wherever else clients do."""
 
 
 @dataclass(frozen=True, slots=True)

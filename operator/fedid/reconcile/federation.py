@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +11,9 @@ from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE
 from fedid.domain.resources import Body, Federation, meta_of, parse_federation
-from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotReadyError
+from fedid.reconcile.federation_access import access_digest, keycloak_credentials, vault_credentials, vault_holder
 from fedid.reconcile.gate import with_finalizer, without_finalizer
 from fedid.reconcile.status import write_status
 from fedid.reconcile.world import Backends, World
@@ -66,8 +63,9 @@ class FederationReconciler:
     async def _backends(self, federation: Federation, grants: tuple[Any, ...]) -> Backends:
         """Return the adapters, made anew where url, realm, access or trust changed."""
         world, name = self._world, federation.meta.key.name
-        credentials = await self._credentials(federation)
-        digest = _digest(federation, credentials)
+        to_keycloak = await keycloak_credentials(world.cluster, federation.keycloak.auth)
+        to_vault = await vault_credentials(world.cluster, federation.vault.auth)
+        digest = access_digest(federation, to_keycloak, to_vault)
         known = world.backends.get(name)
         if known is not None and known.access_digest == digest:
             defaults = (known.federation.token_lifetime, known.federation.resync_period)
@@ -79,8 +77,8 @@ class FederationReconciler:
         made = Backends(
             federation=federation,
             grants=grants,
-            identity_provider=world.factory.identity_provider(federation.keycloak, credentials),
-            secret_store=world.factory.secret_store(federation.vault),
+            identity_provider=world.factory.identity_provider(federation.keycloak, to_keycloak),
+            secret_store=world.factory.secret_store(federation.vault, to_vault),
             access_digest=digest,
         )
         world.backends[name] = made
@@ -88,19 +86,6 @@ class FederationReconciler:
         if known is not None:
             await _close(known)
         return made
-
-    async def _credentials(self, federation: Federation) -> ClientCredentials:
-        name = federation.keycloak.secret_name
-        data = await self._world.cluster.read_own_secret(name)
-        where = f"Secret {name} in the operator's namespace (spec.keycloak.auth.clientCredentials.secretName)"
-        if data is None:
-            message = f"{where} does not exist; create it with the keys client-id and client-secret"
-            raise NotReadyError(message, reason=Reason.CREDENTIALS_MISSING)
-        client_id, secret = data.get("client-id"), data.get("client-secret")
-        if not client_id or not secret:
-            message = f"{where} lacks the key {'client-secret' if client_id else 'client-id'}"
-            raise NotReadyError(message, reason=Reason.CREDENTIALS_MISSING)
-        return ClientCredentials(client_id.reveal().strip(), Sensitive(secret.reveal().strip()))
 
     async def _look(self, backends: Backends) -> tuple[tuple[Condition, ...], dict[str, Any]]:
         """Probe both backends at once and return the conditions and what the status tells of them."""
@@ -146,9 +131,10 @@ class FederationReconciler:
         except Error as error:
             return _failed(ConditionType.VAULT_READY, error), None
         if facts.missing_permissions:
+            holder, policy = vault_holder(access.auth)
             message = (
-                f"Vault's role {access.jwt_role} lacks {', '.join(facts.missing_permissions)}; add it to the policy "
-                "of that role, or correct spec.vault.mount and spec.vault.pathPrefix"
+                f"{holder} lacks {', '.join(facts.missing_permissions)}; add it to {policy}, or correct "
+                "spec.vault.mount and spec.vault.pathPrefix"
             )
             return _no(ConditionType.VAULT_READY, Reason.PERMISSION_MISSING, message), facts.version
         message = f"Mount {access.mount} (KV version {access.kv_version}) answers below {access.path_prefix}/"
@@ -249,12 +235,6 @@ def _no(about: ConditionType, reason: Reason, message: str) -> Condition:
 def _refusal(told: Condition) -> str:
     """Return why nothing new may be begun, empty if the backend is ready or only away."""
     return "" if told.status is True or told.reason in _AWAY else told.message
-
-
-def _digest(federation: Federation, credentials: ClientCredentials) -> str:
-    access: Mapping[str, Any] = {"keycloak": federation.keycloak, "vault": federation.vault}
-    text = f"{access} {credentials.client_id} {credentials.secret.reveal()}"
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def _close(backends: Backends) -> None:

@@ -10,7 +10,7 @@ from fedid.adapters.keycloak.refusals import ACCEPT_JSON, BACKEND, explanation, 
 from fedid.adapters.tokens import UntrustedTokenError
 from fedid.adapters.transport import segment
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
+from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError
 
 
@@ -19,7 +19,7 @@ class RealmTokens:
 
     _access: RealmAccess
 
-    async def mint(self, credentials: ClientCredentials, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
+    async def mint(self, credentials: ClientAuthentication, scopes: frozenset[str] = frozenset()) -> MintedToken | None:
         """Request a token with client credentials and verify it locally; None if refused (`invalid_client`).
 
         Raises:
@@ -64,13 +64,13 @@ class RealmTokens:
                 message = f"Keycloak does not say whether a token is good ({answer.status}): {explanation(answer)}"
                 raise BackendRejectedError(message, backend=BACKEND)
 
-    async def credentials_refused(self, credentials: ClientCredentials) -> bool:
-        """Present the secret at the token endpoint; True if the client or its secret is not accepted.
+    async def credentials_refused(self, credentials: ClientAuthentication) -> bool:
+        """Present them at the token endpoint; True if the client or its secret or key is not accepted.
 
         A token that this yields is revoked at once.
 
         Raises:
-            BackendRejectedError: Refused for another reason, which proves nothing about the secret.
+            BackendRejectedError: Refused for another reason, which proves nothing about them.
         """
         try:
             issued = await self._access.oidc.token(credentials)
@@ -79,7 +79,7 @@ class RealmTokens:
         await self.revoke(issued.token, credentials)
         return False
 
-    async def revoke(self, token: Sensitive, credentials: ClientCredentials) -> None:
+    async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more.
 
         Raises:
@@ -89,5 +89,5 @@ class RealmTokens:
             await self._access.oidc.revoke(token, credentials)
         except CredentialsRefusedError as error:
             if await self.token_accepted(token):
-                message = f"Keycloak accepts a token of {credentials.client_id} but refuses its secret to revoke it"
+                message = f"Keycloak accepts a token of {credentials.client_id} but refuses the client that revokes it"
                 raise BackendRejectedError(message, backend=BACKEND) from error

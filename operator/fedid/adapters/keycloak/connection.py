@@ -19,10 +19,11 @@ import jwt
 from keycloak import KeycloakOpenIDConnection
 
 from fedid.adapters.answer import Answer
+from fedid.adapters.keycloak.client_authentication import client_refused
 from fedid.adapters.keycloak.oidc import CredentialsRefusedError, IssuedToken, OidcEndpoints
-from fedid.adapters.keycloak.refusals import ACCEPT_JSON, client_refused, no_keycloak, refusal
+from fedid.adapters.keycloak.refusals import ACCEPT_JSON, no_keycloak, refusal
 from fedid.adapters.transport import Transport, segment
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientAuthentication
 from fedid.engine import SingleFlight
 
 LIFE_FRACTION = 0.8
@@ -69,7 +70,7 @@ class AdminToken:
     def __init__(
         self,
         oidc: OidcEndpoints,
-        credentials: ClientCredentials,
+        credentials: ClientAuthentication,
         on_token: Callable[[IssuedToken], None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -102,7 +103,7 @@ class AdminToken:
         try:
             issued = await self._oidc.token(self._credentials)
         except CredentialsRefusedError as error:
-            raise client_refused(self._credentials.client_id) from error
+            raise client_refused(self._credentials) from error
         self._on_token(issued)
         self._current = issued
         return issued

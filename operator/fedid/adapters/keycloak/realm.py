@@ -21,7 +21,10 @@ from fedid.adapters.keycloak.users import RealmUsers
 from fedid.adapters.tokens import TokenVerifier
 from fedid.adapters.transport import Transport
 from fedid.domain.realm import RealmFacts
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientAuthentication
+
+_UNNAMED = "(whose jwt.credential.sub is its ServiceAccount)"
+"""Stands for the id of the operator's client, if the Federation does not say it."""
 
 
 class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTokens):
@@ -32,7 +35,7 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
         transport: Transport,
         realm: str,
         issuer_url: str,
-        credentials: ClientCredentials,
+        credentials: ClientAuthentication,
         *,
         catalogue_life: timedelta = timedelta(minutes=5),
         catalogue_pause: timedelta = timedelta(seconds=3),
@@ -49,14 +52,15 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
         """
         # One clock for all: instants that the transport noted are compared with later ones.
         monotonic = transport.monotonic
-        oidc = OidcEndpoints(transport, realm)
+        oidc = OidcEndpoints(transport, realm, issuer_url)
         token = AdminToken(oidc, credentials, self._note_instant, monotonic=monotonic)
-        connection = AdminConnection(transport, realm, credentials.client_id, token)
+        client_id = credentials.client_id or _UNNAMED
+        connection = AdminConnection(transport, realm, client_id, token)
         admin = KeycloakAdmin(connection=connection)
         self._access = RealmAccess(
             realm=realm,
             issuer_url=issuer_url,
-            client_id=credentials.client_id,
+            client_id=client_id,
             transport=transport,
             admin=admin,
             connection=connection,

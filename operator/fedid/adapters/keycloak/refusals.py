@@ -64,15 +64,6 @@ def no_keycloak(answer: Answer) -> BackendRejectedError:
     return BackendRejectedError(message, backend=BACKEND)
 
 
-def client_refused(client_id: str) -> BackendDeniedError:
-    """Return the error for the operator's own client being refused."""
-    message = (
-        f"Keycloak refuses the operator's client {client_id} (invalid_client): check that it exists, is enabled and "
-        "has service accounts, and the keys client-id and client-secret of the Secret in keycloak.auth"
-    )
-    return BackendDeniedError(message, backend=BACKEND)
-
-
 def needed_role(path: str) -> str:
     """Return the realm-management role that a call below `/admin/realms/<realm>` needs.
 

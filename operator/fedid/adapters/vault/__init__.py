@@ -11,7 +11,8 @@ path, the missing capability and the next step.
 
 from __future__ import annotations
 
-from fedid.adapters.vault.login import JwtLogin
+from fedid.adapters.vault.login import AppRoleLogin, JwtLogin, StaticToken
+from fedid.adapters.vault.session import LoginMethod
 from fedid.adapters.vault.store import VaultSecretStore
 
-__all__ = ["JwtLogin", "VaultSecretStore"]
+__all__ = ["AppRoleLogin", "JwtLogin", "LoginMethod", "StaticToken", "VaultSecretStore"]

@@ -84,22 +84,18 @@ def is_absent(error: InvalidPath) -> bool:
     return not error.errors and not (error.json or {}).get("warnings")
 
 
-def login_refused(error: VaultError, *, mount: str, role: str, credential: Sensitive) -> BackendDeniedError:
+def login_refused(error: VaultError, *, where: str, check: str, credential: Sensitive) -> BackendDeniedError:
     """Return why Vault does not let us in, with what to check.
 
     Args:
         error: What hvac raised.
-        mount: Where the auth method is mounted.
-        role: What we asked to log in as.
+        where: Path of the auth method, and the role if there is one.
+        check: What to look at.
         credential: What we presented; a sentence that holds a part of it is not passed on.
     """
     said = " ".join(" ".join(error.errors or ()).split())[:_LONGEST_QUOTE]
     quote = "" if not said or _shares_text(said, credential.reveal()) else f" ({said})"
-    message = (
-        f"Vault refuses the login at auth/{mount} as role {role}{quote}: check that the auth method is mounted there, "
-        "that the role exists, and its bound_audiences and bound_subject"
-    )
-    return BackendDeniedError(message, backend=BACKEND)
+    return BackendDeniedError(f"Vault refuses the login at {where}{quote}: check {check}", backend=BACKEND)
 
 
 def _shares_text(sentence: str, credential: str) -> bool:

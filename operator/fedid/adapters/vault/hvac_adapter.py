@@ -40,6 +40,22 @@ class TokenSource(Protocol):
         """Return another token than the one that was just refused, None if there is no point in it."""
 
 
+class FixedToken:
+    """A token source that has one token, so that a renewal does not wait for itself."""
+
+    def __init__(self, token: Sensitive) -> None:
+        """Hold the token."""
+        self._token = token
+
+    async def current(self) -> Sensitive:
+        """Return it."""
+        return self._token
+
+    async def instead_of(self, refused: Sensitive, *, invalid: bool) -> Sensitive | None:  # noqa: ARG002 - the port
+        """Return nothing: there is no other."""
+        return None
+
+
 class HvacAdapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types
     """Sends what hvac composes; `tokens` None: anonymously."""
 
@@ -47,6 +63,10 @@ class HvacAdapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types
         """Keep what is needed; hvac's own constructor would open a requests.Session and read the environment."""
         self._transport = transport
         self._tokens = tokens
+
+    def as_holder(self, token: Sensitive) -> HvacAdapter:
+        """Return one that sends with this very token."""
+        return HvacAdapter(self._transport, FixedToken(token))
 
     def request(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hvac.api.auth_methods import Token
 from hvac.exceptions import VaultError
 
-from fedid.adapters.vault.hvac_adapter import HvacAdapter
+from fedid.adapters.vault.hvac_adapter import FixedToken, HvacAdapter
 from fedid.adapters.vault.login import Lease, lease_in
 from fedid.engine import SingleFlight
 from fedid.errors import BackendUnavailableError, Error
@@ -32,7 +32,7 @@ REVOKE_SECONDS: Final = 5.0
 
 
 class LoginMethod(Protocol):
-    """How to get a token: `JwtLogin`."""
+    """How to get a token: `JwtLogin`, `AppRoleLogin`, `StaticToken`."""
 
     async def request(self, anonymous: HvacAdapter) -> Lease:
         """Log in."""
@@ -48,19 +48,6 @@ class _Held:
     since: float
     refresh_at: float
     ends_at: float
-
-
-class _Fixed:
-    """A token source that has one token, so that a renewal does not wait for itself."""
-
-    def __init__(self, token: Sensitive) -> None:
-        self._token = token
-
-    async def current(self) -> Sensitive:
-        return self._token
-
-    async def instead_of(self, refused: Sensitive, *, invalid: bool) -> Sensitive | None:  # noqa: ARG002 - the port
-        return None
 
 
 class VaultSession:
@@ -107,13 +94,13 @@ class VaultSession:
         return await self.current()
 
     async def revoke(self) -> None:
-        """Give the token back as far as possible; never raises for a Vault that is away."""
+        """Give the token back as far as possible, if it is ours; never raises for a Vault that is away."""
         held, self._held = self._held, None
-        if held is None:
+        if held is None or not held.lease.ours:
             return
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
-                await Token(HvacAdapter(self._transport, _Fixed(held.lease.token))).revoke_self()
+                await Token(HvacAdapter(self._transport, FixedToken(held.lease.token))).revoke_self()
         except (Error, VaultError, TimeoutError):
             _log.debug("Vault did not take back the operator's token; it ends by itself")
 
@@ -135,11 +122,11 @@ class VaultSession:
         if held is None or not held.lease.renewable or self._monotonic() >= held.ends_at:
             return None
         try:
-            answer = await Token(HvacAdapter(self._transport, _Fixed(held.lease.token))).renew_self()
+            answer = await Token(HvacAdapter(self._transport, FixedToken(held.lease.token))).renew_self()
         except VaultError:
             # Revoked, or its role is gone: the login tells which, in words of its own.
             return None
-        lease = lease_in(answer)
+        lease = lease_in(answer, ours=held.lease.ours)
         if lease.lifetime_seconds < held.first_lifetime_seconds:
             return None
         return self._hold(lease)
