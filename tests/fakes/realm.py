@@ -184,7 +184,8 @@ class FakeRealm:
     def add_mapper(self, client_uuid: str, name: str) -> None:
         """Add a protocol mapper to a client by hand."""
         client = self.clients[client_uuid]
-        mapper = ProtocolMapper(name, "oidc-hardcoded-claim-mapper", {"claim.name": name, "claim.value": "by hand"})
+        config = {"claim.name": name, "claim.value": "by hand", "access.token.claim": "true"}
+        mapper = ProtocolMapper(name, "oidc-hardcoded-claim-mapper", config)
         self.change_client(client_uuid, mappers=(*client.mappers, mapper))
 
     def delete_client(self, client_uuid: str) -> None:
@@ -253,6 +254,7 @@ class FakeRealm:
             audiences=frozenset({"account", *clients, *_audiences(client.mappers)}),
             realm_roles=frozenset(role.name for role in held if role.client_id is None),
             client_roles={one: frozenset(role.name for role in held if role.client_id == one) for one in clients},
+            extra=_hardcoded(client.mappers),
         )
         token = Sensitive(f"header.{claims.token_id}.signature")
         self.tokens[token.reveal()] = claims
@@ -280,6 +282,15 @@ class FakeRealm:
 def new_id() -> str:
     """Return an id as Keycloak makes them."""
     return str(uuid.uuid4())
+
+
+def _hardcoded(mappers: Iterable[ProtocolMapper]) -> dict[str, str]:
+    """Return the claims of the mappers that have a fixed text for the access token."""
+    return {
+        mapper.config["claim.name"]: mapper.config["claim.value"]
+        for mapper in mappers
+        if mapper.type == "oidc-hardcoded-claim-mapper" and mapper.config.get("access.token.claim") == "true"
+    }
 
 
 def _audiences(mappers: Iterable[ProtocolMapper]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fedid.domain.conditions import Reason, rfc3339
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
+_CLAIM_MAPPER = "oidc-hardcoded-claim-mapper"
+_CLAIM_VALUE = "claim.value"
 _KEYCLOAKS_OWN = ("realm_client", "client.secret.", "backchannel.logout.")
 """How the attributes begin that Keycloak sets by itself (26.7.3)."""
 
@@ -58,6 +60,7 @@ class DesiredBot:
     """One for all tokens, since Keycloak's is set on the client."""
     tokens: tuple[str, ...]
     issuer_url: str
+    claims: Mapping[str, str] = field(default_factory=dict)
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
 
@@ -70,6 +73,7 @@ class DesiredBot:
             audiences=self.audiences,
             realm_roles=self.realm_roles,
             client_roles=self.client_roles,
+            claims=self.claims,
         )
 
     @property
@@ -81,6 +85,7 @@ class DesiredBot:
             *sorted(f"role {role!r}" for role in self.realm_roles),
             *sorted(f"client {client!r} {role!r}" for client, roles in self.client_roles.items() for role in roles),
             *sorted(f"audience {audience!r}" for audience in self.audiences),
+            *sorted(f"claim {name!r} {value!r}" for name, value in self.claims.items()),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -109,6 +114,7 @@ def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
     asks = {Ask(AskKind.REALM_ROLE, role) for role in spec.realm_roles}
     asks |= {Ask(AskKind.CLIENT_ROLE, role, client) for client, roles in spec.client_roles.items() for role in roles}
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
+    asks |= {Ask(AskKind.CLAIM, name) for name in spec.claims}
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
     return frozenset(asks)
@@ -138,6 +144,7 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
             if (kept := frozenset(r for r in roles if Ask(AskKind.CLIENT_ROLE, r, client) not in denied))
         },
         audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
+        claims={name: value for name, value in spec.claims.items() if Ask(AskKind.CLAIM, name) not in denied},
         lifetime=lifetime,
         tokens=tuple(token.name for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,
@@ -180,19 +187,35 @@ def desired_client(bot: DesiredBot, *, secret: Sensitive | None, not_before: int
             "oauth2.device.authorization.grant.enabled": "false",
             "oidc.ciba.grant.enabled": "false",
         },
-        mappers=tuple(
-            ProtocolMapper(
-                name=f"audience {audience}",
-                type=_AUDIENCE_MAPPER,
-                config={
-                    "included.custom.audience": audience,
-                    "access.token.claim": "true",
-                    "introspection.token.claim": "true",
-                },
-            )
-            for audience in sorted(bot.audiences)
-        ),
+        mappers=(*map(_audience_mapper, sorted(bot.audiences)), *map(_claim_mapper, sorted(bot.claims.items()))),
         not_before=not_before,
+    )
+
+
+def _audience_mapper(audience: str) -> ProtocolMapper:
+    return ProtocolMapper(
+        name=f"audience {audience}",
+        type=_AUDIENCE_MAPPER,
+        config={
+            "included.custom.audience": audience,
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    )
+
+
+def _claim_mapper(claim: tuple[str, str]) -> ProtocolMapper:
+    name, value = claim
+    return ProtocolMapper(
+        name=f"claim {name}",
+        type=_CLAIM_MAPPER,
+        config={
+            "claim.name": name,
+            _CLAIM_VALUE: value,
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
     )
 
 
@@ -267,5 +290,6 @@ def _surplus_attributes(desired: ClientRecord, observed: ClientRecord) -> list[s
 def _comparable(mappers: tuple[ProtocolMapper, ...]) -> frozenset[tuple[str, str, frozenset[tuple[str, str]]]]:
     """Return mappers as a set; `false` is what Keycloak assumes where a switch is not set."""
     return frozenset(
-        (m.name, m.type, frozenset((k, v) for k, v in m.config.items() if v not in {"false", ""})) for m in mappers
+        (m.name, m.type, frozenset((k, v) for k, v in m.config.items() if k == _CLAIM_VALUE or v not in {"false", ""}))
+        for m in mappers
     )

@@ -250,7 +250,7 @@ def _why_due(  # noqa: PLR0913 - one decision over everything that is known of a
     if observed.client is not None and claims.issued_at.timestamp() < observed.client.not_before:
         return "the client's notBefore refuses it"
     if observed.recorded.ask_hashes.get(name) != desired.ask_hash:
-        return "roles, audiences or lifetime changed"
+        return "roles, audiences, claims or lifetime changed"
     if now >= renewal_due_at(claims.issued_at, claims.expires_at, uid):
         return "its renewal is due"
     return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from fedid.domain.claims import is_free_claim
 from fedid.domain.durations import duration, duration_text
 from fedid.domain.fields import (
     Body,
@@ -48,11 +49,12 @@ class AskKind(StrEnum):
     GROUP = "groups"
     AUDIENCE = "audiences"
     CLIENT_ID = "clientIds"
+    CLAIM = "claims"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
 
-_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID)
+_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID, AskKind.CLAIM)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,6 +93,8 @@ class Grant:
         """Tell whether the rule lets its namespaces have this."""
         if ask.kind is AskKind.GROUP and not _is_plain_path(ask.value):
             return False
+        if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
+            return False  # no rule gives away what the protocol goes by
         if ask.kind is not AskKind.CLIENT_ROLE:
             return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
         patterns = self.client_roles.get(ask.client_id, ())

@@ -7,7 +7,7 @@ schema gets a condition and never a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -141,6 +141,8 @@ class BotClient:
     client_roles: Mapping[str, frozenset[str]]
     audiences: frozenset[str]
     tokens: tuple[TokenSpec, ...]
+    claims: Mapping[str, str] = field(default_factory=dict)
+    """Hard-coded claims of its tokens, name to value."""
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
     expires_at: datetime | None = None
@@ -229,6 +231,7 @@ def parse_bot_client(body: Body) -> BotClient:
             TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
             for path, token in items(spec, "spec.tokens")
         ),
+        claims=text_by_name(spec, "spec.claims"),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )

@@ -5,8 +5,8 @@ Source: RFC 6749 section 4.4 (client credentials), RFC 7519 section 4.1 (claims)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fedid.domain.sensitive import Sensitive
@@ -45,6 +45,8 @@ class TokenClaims:
     audiences: frozenset[str]
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further claims that are texts, and neither the protocol's nor Keycloak's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class TokenExpectation:
     audiences: frozenset[str]
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
+    claims: Mapping[str, str] = field(default_factory=dict)
 
 
 def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, ...]:
@@ -83,6 +86,8 @@ def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, 
     for client_id, roles in sorted(expected.client_roles.items()):
         if missing := sorted(roles - claims.client_roles.get(client_id, frozenset())):
             faults.append(f"role {', '.join(missing)} of client {client_id} is missing")
+    if wrong := sorted(name for name, value in expected.claims.items() if claims.extra.get(name) != value):
+        faults.append(f"claim {', '.join(wrong)} is not as declared (does a client scope set it too?)")
     lifetime = claims.expires_at - claims.issued_at
     if lifetime > expected.lifetime + _ROUNDING:
         faults.append(f"it lives {lifetime}, longer than the {expected.lifetime} asked for")
@@ -96,10 +101,19 @@ def outlives(claims: TokenClaims, limit: timedelta | None) -> bool:
     return limit is not None and claims.expires_at - claims.issued_at > limit + _ROUNDING
 
 
-def wider_than(old: TokenClaims, new: TokenClaims) -> bool:
-    """Tell whether the old token grants something that the new one does not, so that it must be revoked."""
+def wider_than(old: TokenClaims, new: TokenClaims, *, declared: Collection[str] = ()) -> bool:
+    """Tell whether the old token says something that the new one does not, so that it must be revoked.
+
+    Args:
+        old: The published one.
+        new: The one that takes its place.
+        declared: Claims whose values are compared too. Of others only the names are: a mapper of the realm may give
+            every token another value, and a routine renewal must not end the token that it replaces.
+    """
     return bool(
         old.realm_roles - new.realm_roles
         or old.audiences - new.audiences
         or any(roles - new.client_roles.get(client_id, frozenset()) for client_id, roles in old.client_roles.items())
+        or old.extra.keys() - new.extra.keys()
+        or any(old.extra.get(name, value) != value for name, value in new.extra.items() if name in declared)
     )

@@ -198,7 +198,10 @@ class BotApplication:
         old = observed.claims.get(step.name)
         if old is None or facts.secret is None or old.expires_at <= self._provider.server_now():
             return
-        if wider_than(old, minted.claims) or outlives(old, self._desired.lifetime_limit):
+        # Asked otherwise: a claim may be gone from the spec and come from elsewhere now, with another value.
+        asked_otherwise = observed.recorded.ask_hashes.get(step.name) != self._desired.ask_hash
+        declared = minted.claims.extra if asked_otherwise else self._desired.claims
+        if wider_than(old, minted.claims, declared=declared) or outlives(old, self._desired.lifetime_limit):
             # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
             credentials = ClientCredentials(self._desired.client_id, facts.secret)
             await self._provider.revoke(observed.stored_tokens[step.name].data["token"], credentials)
