@@ -134,6 +134,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         f"{GRANT}.audiences": ["*"],
         f"{GRANT}.clientIds": ["*"],
         f"{GRANT}.claims": ["*"],
+        f"{GRANT}.scopes": ["*"],
         f"{GRANT}.maxTokenLifetime": "24h",
     }),
     ("a grant of single roles of realm-management", FEDERATION, {
@@ -158,6 +159,9 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("an audience that is a URL", BOT, {"spec.audiences": ["superlink", "https://superlink.example.org:9092/"]}),
     ("claims in the spellings that tokens have", BOT, {
         "spec.claims": {"site": "a", "fl_Site-1": " ü, {x} ", "subject": "true", "group": "*", "c" * 63: "v" * 255}
+    }),
+    ("client scopes of both kinds", BOT, {
+        "spec.defaultScopes": ["fl-profile", "urn:fl:site"], "spec.optionalScopes": ["https://example.org/api.read"]
     }),
     ("sixteen claims", BOT, {"spec.claims": {f"claim{i}": "v" for i in range(16)}}),
     ("a lifetime at its lower bound", BOT, {"spec.tokens.0.lifetime": "10s"}),

@@ -321,6 +321,8 @@ def test_every_field_of_a_client_is_compared_or_left_alone_on_purpose() -> None:
         "owner",  # decides before anything is compared
         "secret",  # by the plan, against what lies in Vault
         "not_before",  # by the plan, against each token; it never goes back
+        "default_scopes",  # by `scope_changes`, against what the realm has
+        "optional_scopes",  # likewise
     }
     assert {field.name for field in fields(ClientRecord)} == compared | elsewhere
 

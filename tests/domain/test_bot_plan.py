@@ -146,7 +146,7 @@ def later(share: float) -> Callable[[BotWorld], None]:
     return change
 
 
-ROLES_CHANGED = "roles, audiences, claims or lifetime changed"
+ROLES_CHANGED = "roles, audiences, scopes, claims or lifetime changed"
 SITUATIONS = [
     pytest.param(nothing, (), id="everything is settled: nothing to do"),
     pytest.param(later(0.5), (), id="a token in the middle of its life is not renewed"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, UserRecord
+from fedid.domain.realm import ClientRecord, ClientScope, RealmFacts, RealmScopes, Role, RoleMappings, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
@@ -104,6 +104,8 @@ class FakeIdentityProvider:
             attributes={name: value for name, value in attributes.items() if value},
             mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
             not_before=client.not_before or old.not_before,
+            default_scopes=old.default_scopes,
+            optional_scopes=old.optional_scopes,
         )
         self._wrote("update_client", client.client_uuid)
 
@@ -124,6 +126,27 @@ class FakeIdentityProvider:
             message = f"client {client.client_id} has no service account"
             raise BackendRejectedError(message, backend=BACKEND)
         return str(self.realm.account_of(client_uuid).record.user_id)
+
+    async def realm_scopes(self, names: frozenset[str]) -> RealmScopes:
+        """Return all client scopes; from a cache, so not counted as a call."""
+        del names
+        await asyncio.sleep(0)
+        realm = self.realm
+        return RealmScopes(dict(realm.scopes), frozenset(realm.default_scopes), frozenset(realm.optional_scopes))
+
+    async def add_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Give a client a scope unless it has it."""
+        await self._begin("add_client_scope", client_uuid)
+        self._check_scope(client_uuid, scope)
+        self.realm.give_scope(client_uuid, scope.name, optional=scope.optional)
+        self._wrote("add_client_scope", client_uuid)
+
+    async def remove_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Take a scope from a client."""
+        await self._begin("remove_client_scope", client_uuid)
+        self._check_scope(client_uuid, scope)
+        self.realm.take_scope(client_uuid, scope.name)
+        self._wrote("remove_client_scope", client_uuid)
 
     # Roles
 
@@ -304,6 +327,12 @@ class FakeIdentityProvider:
         await asyncio.sleep(0)
         found = self.realm.roles.values()
         return {role.name: role for role in found if role.client_id == client_id and role.name in names}
+
+    def _check_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        if client_uuid not in self.realm.clients:
+            _raise_gone("client")
+        if self.realm.scopes.get(scope.name) != scope.scope_id:
+            _raise_gone("scope")
 
     def _ids(self, roles: frozenset[Role]) -> set[str]:
         if any(self.realm.roles.get(role.role_id) is None for role in roles):

@@ -1,4 +1,4 @@
-"""Hard-coded claims of a bot: granted, proven, compared, and revoked with the token that says too much."""
+"""Claims and client scopes of a bot: granted, proven, compared, and revoked with the token that says too much."""
 
 from __future__ import annotations
 
@@ -119,3 +119,98 @@ async def test_a_claim_of_the_protocol_is_never_made(operator: SmallOperator) ->
     client = operator.provider.realm.client(CLIENT_ID)
     assert client is not None
     assert [mapper.name for mapper in client.mappers] == ["claim fl_site"]
+
+
+@pytest.fixture
+async def scoped() -> SmallOperator:
+    """A bot with scopes of both kinds; `phone` is an optional one of the realm's."""
+    made = SmallOperator()
+    for name in ("fl-a", "fl-b", "fl-c"):
+        made.provider.realm.add_scope(name)
+    grant(made, scopes=["fl-*", "phone"])
+    want(made, defaultScopes=["fl-a", "phone"], optionalScopes=["fl-b"])
+    await made.advance(5)
+    assert ready(made) == ("True", "Ready")
+    return made
+
+
+def scopes(operator: SmallOperator) -> tuple[set[str], set[str]]:
+    """Return what the client has beyond the defaults of the realm, and what it lacks of the optional ones."""
+    client, realm = operator.provider.realm.client(CLIENT_ID), operator.provider.realm
+    assert client is not None
+    assert realm.default_scopes <= client.default_scopes
+    assert not client.default_scopes & client.optional_scopes
+    more = client.default_scopes - realm.default_scopes
+    return more, set(client.optional_scopes ^ realm.optional_scopes)
+
+
+async def test_scopes_come_on_top_of_the_realms_own(scoped: SmallOperator) -> None:
+    """A declared default goes before the realm's optional; a second pass writes nothing."""
+    assert scopes(scoped) == ({"fl-a", "phone"}, {"fl-b", "phone"})
+    before = len(scoped.provider.writes)
+    await scoped.look()
+    assert len(scoped.provider.writes) == before
+
+
+async def test_scopes_changed_by_hand_are_put_back(scoped: SmallOperator) -> None:
+    """Added, taken away, or moved; those of the realm as well."""
+    realm = scoped.provider.realm
+    client = realm.client(CLIENT_ID)
+    assert client is not None
+    realm.give_scope(client.client_uuid, "fl-c")
+    for name in ("fl-a", "fl-b", "roles"):
+        realm.take_scope(client.client_uuid, name)
+    realm.give_scope(client.client_uuid, "fl-b")
+    await scoped.look()
+    assert scopes(scoped) == ({"fl-a", "phone"}, {"fl-b", "phone"})
+    told = [event.message for event in scoped.cluster.events if event.reason == "DriftRepaired"]
+    assert told == [
+        "Changed by hand and put back: client scopes added (fl-b, fl-c), client scopes removed (fl-a, fl-b, roles)"
+    ]
+
+
+async def test_a_default_scope_that_goes_ends_the_token(scoped: SmallOperator) -> None:
+    """It says what the mappers of the scope put there; an optional one was in none of them."""
+    old = published(scoped)
+    want(scoped, defaultScopes=["fl-a", "phone"], optionalScopes=[])
+    await scoped.settle()
+    assert published(scoped) == old
+    want(scoped, defaultScopes=["phone"])
+    await scoped.settle()
+    assert scopes(scoped) == ({"phone"}, {"phone"})
+    assert published(scoped) != old
+    assert not scoped.provider.realm.accepts(old)
+
+
+async def test_a_scope_that_is_missing_is_waited_for(scoped: SmallOperator) -> None:
+    """Nothing is made of a bot before; and the message says what to do."""
+    want(scoped, defaultScopes=["fl-a", "fl-x"])
+    await scoped.settle()
+    assert ready(scoped) == ("False", "ScopeMissing")
+    scoped.provider.realm.add_scope("fl-x")
+    await scoped.advance(60)
+    assert ready(scoped) == ("True", "Ready")
+    fresh = SmallOperator()
+    grant(fresh, scopes=["*"])
+    want(fresh, optionalScopes=["fl-x"])
+    await fresh.settle()
+    assert ready(fresh) == ("False", "ScopeMissing")
+    assert fresh.provider.realm.clients == {}
+
+
+async def test_a_scope_that_is_not_granted_is_not_given(scoped: SmallOperator) -> None:
+    """It goes when its rule goes, with the token that has it."""
+    old = published(scoped)
+    grant(scoped, scopes=["phone"])
+    await scoped.look()
+    assert ready(scoped) == ("False", "NotGranted")
+    assert scopes(scoped) == ({"phone"}, {"phone"})
+    assert not scoped.provider.realm.accepts(old)
+
+
+async def test_a_bot_without_scopes_costs_no_more_calls() -> None:
+    """Client, account, and a token: nothing is asked about scopes before it is made."""
+    made = SmallOperator()
+    want(made)
+    await made.settle()
+    assert [call.operation for call in made.provider.calls if call.operation != "probe"] == ["create_client", "mint"]

@@ -158,6 +158,7 @@ def _claims(payload: Mapping[str, object]) -> TokenClaims:
         client_roles={str(name): _roles(access) for name, access in clients.items()}
         if isinstance(clients, Mapping)
         else {},
+        scopes=frozenset(str(payload.get("scope") or "").split()),
         extra={name: value for name, value in payload.items() if isinstance(value, str) and is_free_claim(name)},
     )
 

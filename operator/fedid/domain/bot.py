@@ -60,6 +60,9 @@ class DesiredBot:
     """One for all tokens, since Keycloak's is set on the client."""
     tokens: tuple[str, ...]
     issuer_url: str
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Beside those that the realm gives to every client."""
     claims: Mapping[str, str] = field(default_factory=dict)
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
@@ -85,6 +88,7 @@ class DesiredBot:
             *sorted(f"role {role!r}" for role in self.realm_roles),
             *sorted(f"client {client!r} {role!r}" for client, roles in self.client_roles.items() for role in roles),
             *sorted(f"audience {audience!r}" for audience in self.audiences),
+            *sorted(f"scope {name!r}" for name in self.default_scopes),
             *sorted(f"claim {name!r} {value!r}" for name, value in self.claims.items()),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -114,6 +118,7 @@ def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
     asks = {Ask(AskKind.REALM_ROLE, role) for role in spec.realm_roles}
     asks |= {Ask(AskKind.CLIENT_ROLE, role, client) for client, roles in spec.client_roles.items() for role in roles}
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
+    asks |= {Ask(AskKind.SCOPE, scope) for scope in spec.default_scopes | spec.optional_scopes}
     asks |= {Ask(AskKind.CLAIM, name) for name in spec.claims}
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
@@ -144,6 +149,8 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
             if (kept := frozenset(r for r in roles if Ask(AskKind.CLIENT_ROLE, r, client) not in denied))
         },
         audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
+        default_scopes=frozenset(s for s in spec.default_scopes if Ask(AskKind.SCOPE, s) not in denied),
+        optional_scopes=frozenset(s for s in spec.optional_scopes if Ask(AskKind.SCOPE, s) not in denied),
         claims={name: value for name, value in spec.claims.items() if Ask(AskKind.CLAIM, name) not in denied},
         lifetime=lifetime,
         tokens=tuple(token.name for token in spec.tokens),

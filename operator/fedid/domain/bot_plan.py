@@ -18,13 +18,14 @@ from fedid.domain.bot import (
     renewal_due_at,
     token_entry,
 )
-from fedid.domain.realm import ClientRecord, Role, RoleMappings, role_changes
+from fedid.domain.realm import ClientRecord, ClientScope, RealmScopes, Role, RoleMappings, role_changes, scope_changes
 from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 
 __all__ = [
     "NOT_BEFORE",
     "AddRoles",
+    "AddScopes",
     "BotStep",
     "CreateClient",
     "MintToken",
@@ -34,6 +35,7 @@ __all__ = [
     "PublishToken",
     "Recorded",
     "RemoveRoles",
+    "RemoveScopes",
     "UpdateClient",
     "WithdrawToken",
     "plan_bot",
@@ -58,6 +60,20 @@ class UpdateClient:
 
     fields: tuple[str, ...]
     replace_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddScopes:
+    """Give client scopes to the client."""
+
+    scopes: frozenset[ClientScope]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveScopes:
+    """Take client scopes from the client."""
+
+    scopes: frozenset[ClientScope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,8 @@ class WithdrawToken:
 BotStep = (
     CreateClient
     | UpdateClient
+    | RemoveScopes
+    | AddScopes
     | AddRoles
     | RemoveRoles
     | ProveSecret
@@ -148,6 +166,8 @@ class ObservedBot:
     claims: Mapping[str, TokenClaims] = field(default_factory=dict)
     """Token name to verified claims, for those that verify."""
     recorded: Recorded = field(default_factory=Recorded)
+    realm_scopes: RealmScopes | None = None
+    """None: nobody looked; the client's scopes are taken to be right."""
 
 
 def plan_bot(
@@ -163,6 +183,7 @@ def plan_bot(
         now: Keycloak's clock (aware UTC), since it set the tokens' instants.
     """
     client_steps = _client_steps(desired, observed, now) if observed.keycloak_seen else ()
+    scope_steps = _scope_steps(desired, observed) if observed.keycloak_seen else ()
     role_steps = _role_steps(observed, roles) if observed.keycloak_seen else ()
     mints = tuple(
         MintToken(name, why)
@@ -174,7 +195,7 @@ def plan_bot(
     secret = (PublishSecret(_version(observed.stored_client)),) if publish_secret else ()
     published = tuple(PublishToken(m.name, _version(observed.stored_tokens.get(m.name))) for m in mints)
     withdrawn = tuple(WithdrawToken(name) for name in sorted(set(observed.stored_tokens) - set(desired.tokens)))
-    return (*client_steps, *role_steps, *proof, *mints, *secret, *published, *withdrawn)
+    return (*client_steps, *scope_steps, *role_steps, *proof, *mints, *secret, *published, *withdrawn)
 
 
 def _client_steps(desired: DesiredBot, observed: ObservedBot, now: datetime) -> tuple[BotStep, ...]:
@@ -209,6 +230,16 @@ def _changed_behind_our_back(observed: ObservedBot) -> bool:
         return False
     recorded = observed.recorded.secret_version
     return recorded is None or observed.stored_client.version == recorded
+
+
+def _scope_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
+    if observed.realm_scopes is None:
+        return ()
+    removed, added = scope_changes(
+        desired.default_scopes, desired.optional_scopes, observed.client, observed.realm_scopes
+    )
+    # In this order: a client that has a scope in one way is not given it in the other.
+    return (*((RemoveScopes(removed),) if removed else ()), *((AddScopes(added),) if added else ()))
 
 
 def _role_steps(observed: ObservedBot, roles: frozenset[Role]) -> tuple[BotStep, ...]:
@@ -250,7 +281,7 @@ def _why_due(  # noqa: PLR0913 - one decision over everything that is known of a
     if observed.client is not None and claims.issued_at.timestamp() < observed.client.not_before:
         return "the client's notBefore refuses it"
     if observed.recorded.ask_hashes.get(name) != desired.ask_hash:
-        return "roles, audiences, claims or lifetime changed"
+        return "roles, audiences, scopes, claims or lifetime changed"
     if now >= renewal_due_at(claims.issued_at, claims.expires_at, uid):
         return "its renewal is due"
     return None

@@ -50,11 +50,12 @@ class AskKind(StrEnum):
     AUDIENCE = "audiences"
     CLIENT_ID = "clientIds"
     CLAIM = "claims"
+    SCOPE = "scopes"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
 
-_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID, AskKind.CLAIM)
+_LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID, AskKind.CLAIM, AskKind.SCOPE)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -141,6 +141,9 @@ class BotClient:
     client_roles: Mapping[str, frozenset[str]]
     audiences: frozenset[str]
     tokens: tuple[TokenSpec, ...]
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Client scopes beside those that the realm gives to every client."""
     claims: Mapping[str, str] = field(default_factory=dict)
     """Hard-coded claims of its tokens, name to value."""
     suspend: bool = False
@@ -231,6 +234,8 @@ def parse_bot_client(body: Body) -> BotClient:
             TokenSpec(name=text(token, f"{path}.name"), lifetime=_duration(token, f"{path}.lifetime", None))
             for path, token in items(spec, "spec.tokens")
         ),
+        default_scopes=frozenset(texts(spec, "spec.defaultScopes")),
+        optional_scopes=frozenset(texts(spec, "spec.optionalScopes")),
         claims=text_by_name(spec, "spec.claims"),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),

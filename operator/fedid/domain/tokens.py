@@ -45,6 +45,8 @@ class TokenClaims:
     audiences: frozenset[str]
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
+    scopes: frozenset[str] = frozenset()
+    """Scopes that it names; Keycloak leaves out those that say so."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further claims that are texts, and neither the protocol's nor Keycloak's own."""
 
@@ -114,6 +116,7 @@ def wider_than(old: TokenClaims, new: TokenClaims, *, declared: Collection[str] 
         old.realm_roles - new.realm_roles
         or old.audiences - new.audiences
         or any(roles - new.client_roles.get(client_id, frozenset()) for client_id, roles in old.client_roles.items())
+        or old.scopes - new.scopes
         or old.extra.keys() - new.extra.keys()
         or any(old.extra.get(name, value) != value for name, value in new.extra.items() if name in declared)
     )

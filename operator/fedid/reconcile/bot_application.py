@@ -9,6 +9,7 @@ from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client
 from fedid.domain.bot_plan import (
     NOT_BEFORE,
     AddRoles,
+    AddScopes,
     BotStep,
     CreateClient,
     MintToken,
@@ -17,6 +18,7 @@ from fedid.domain.bot_plan import (
     PublishSecret,
     PublishToken,
     RemoveRoles,
+    RemoveScopes,
     UpdateClient,
     WithdrawToken,
 )
@@ -27,7 +29,7 @@ from fedid.domain.stored import VaultMark
 from fedid.domain.tokens import ClientCredentials, MintedToken, TokenClaims, outlives, token_faults, wider_than
 from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_paths import SECRET_RETENTION, BotPaths, token_retention
-from fedid.reconcile.roles import role_names
+from fedid.reconcile.roles import role_names, scope_names
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotApplication", "BotFacts", "TokenFact"]
@@ -94,6 +96,8 @@ class BotApplication:
                     return False
             case UpdateClient():
                 await self._update_client(step, facts, observed)
+            case RemoveScopes() | AddScopes():
+                await self._change_scopes(step)
             case AddRoles(roles):
                 await self._provider.add_roles(await self._subject(facts), roles)
                 self._audit("AddRoles", roles=role_names(roles))
@@ -164,6 +168,13 @@ class BotApplication:
         if fresh is not None:
             facts.secret = fresh
         self._audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
+
+    async def _change_scopes(self, step: RemoveScopes | AddScopes) -> None:
+        removes = isinstance(step, RemoveScopes)
+        change = self._provider.remove_client_scope if removes else self._provider.add_client_scope
+        for scope in sorted(step.scopes):
+            await change(self._desired.client_uuid, scope)
+        self._audit("RemoveScopes" if removes else "AddScopes", scopes=scope_names(step.scopes))
 
     async def _subject(self, facts: BotFacts) -> str:
         if facts.subject is None:
@@ -269,6 +280,10 @@ def _repair(step: BotStep) -> str | None:
             return "the client (deleted)"
         case UpdateClient(fields, replace_secret):
             return ", ".join([*fields, *(["secret"] if replace_secret else [])])
+        case AddScopes(scopes):
+            return f"client scopes removed ({', '.join(scope_names(scopes))})"
+        case RemoveScopes(scopes):
+            return f"client scopes added ({', '.join(scope_names(scopes))})"
         case AddRoles(roles):
             return f"roles removed ({', '.join(role_names(roles))})"
         case RemoveRoles(roles):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,7 +40,7 @@ from fedid.reconcile.gate import (
     require_usable,
     with_finalizer,
 )
-from fedid.reconcile.roles import existing_roles
+from fedid.reconcile.roles import existing_roles, existing_scopes
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
@@ -171,13 +172,15 @@ class BotReconciler:
         world, meta = self._world, spec.meta
         status: Mapping[str, Any] = body.get("status") or {}
         roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
+        declared = desired.default_scopes | desired.optional_scopes
         never_made = not status.get("clientUuid")
         # A withdrawal that was begun and called off may have ended anything: look at all of it.
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         look = not fresh or bool(status.get("revocation"))
         if never_made:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
-            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
+            scopes = await existing_scopes(backends, declared) if declared else None
+            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes)
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
@@ -190,6 +193,8 @@ class BotReconciler:
             status=status,
             look=look or never_made,
         )
+        if observed.keycloak_seen:
+            observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
         facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
         if facts is None:
             world.freshness.expire(meta.key)

@@ -92,6 +92,8 @@ def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
             **{name: (found[name],) for name in _URIS if found.get(name)},
         },
         authenticator=found.get("clientAuthenticatorType") or "",
+        default_scopes=frozenset(found.get("defaultClientScopes") or ()),
+        optional_scopes=frozenset(found.get("optionalClientScopes") or ()),
         not_before=int(found.get("notBefore") or 0),
     )
 
