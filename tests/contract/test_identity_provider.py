@@ -600,3 +600,14 @@ class TestTokens:
         await created(subject, replace(client, not_before=await next_second(subject)))
         assert not await subject.provider.token_accepted(kept.token)
         assert await subject.provider.token_accepted((await minted(subject, client)).token)
+
+    async def test_ended_and_kept(self, subject: Subject) -> None:
+        """A new secret and a notBefore of the next second end all that a client is used with, and leave it there."""
+        client = await created(subject, bot(subject))
+        token = (await minted(subject, client)).token
+        assert await subject.provider.token_accepted(token)
+        after = int(subject.provider.server_now_at_most().timestamp()) + 1
+        await subject.provider.update_client(replace(client, secret=Sensitive("another"), not_before=after))
+        assert not await subject.provider.token_accepted(token)
+        assert await subject.provider.credentials_refused(credentials(client))
+        assert await subject.provider.read_client(client.client_uuid) is not None

@@ -75,6 +75,7 @@ BOT_ROWS: list[Row] = [
         "spec.realmRoles[0]",
         "full name of one realm role",
     ),
+    ("a client is orphaned", {"spec.deletionPolicy": "Orphan"}, "spec.deletionPolicy", '"Delete", "Retain"'),
     ("a bot asks for a wildcard scope", {"spec.defaultScopes": ["fl-*"]}, "spec.defaultScopes[0]", "for grants only"),
     ("a scope is two", {"spec.optionalScopes": ["a b"]}, "spec.optionalScopes[0]", "no blanks"),
     ("a scope is not one that can be asked for", {"spec.optionalScopes": ['a"']}, "spec.optionalScopes[0]", "in full"),

@@ -134,6 +134,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         f"{GRANT}.audiences": ["*"],
         f"{GRANT}.clientIds": ["*"],
         f"{GRANT}.claims": ["*"],
+        f"{GRANT}.retain": True,
         f"{GRANT}.scopes": ["*"],
         f"{GRANT}.maxTokenLifetime": "24h",
     }),
@@ -163,6 +164,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("client scopes of both kinds", BOT, {
         "spec.defaultScopes": ["fl-profile", "urn:fl:site"], "spec.optionalScopes": ["https://example.org/api.read"]
     }),
+    ("a bot whose client stays", BOT, {"spec.deletionPolicy": "Retain"}),
     ("sixteen claims", BOT, {"spec.claims": {f"claim{i}": "v" for i in range(16)}}),
     ("a lifetime at its lower bound", BOT, {"spec.tokens.0.lifetime": "10s"}),
     ("a lifetime at its upper bound", BOT, {"spec.tokens.0.lifetime": "1440m"}),

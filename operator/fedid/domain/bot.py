@@ -28,6 +28,7 @@ __all__ = [
     "token_entry",
 ]
 
+RETAIN_ASK = Ask(AskKind.RETAIN, "true")
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
 _CLAIM_MAPPER = "oidc-hardcoded-claim-mapper"
 _CLAIM_VALUE = "claim.value"
@@ -102,6 +103,8 @@ def suspension_of(spec: BotClient, now: datetime) -> Suspension | None:
         now: The operator's clock (aware UTC); the very instant of `expiresAt` is too late.
     """
     nothing = "nothing of this bot exists outside the cluster"
+    if spec.retain:
+        nothing = "nothing of this bot is good any more, and its client was released where a grant lets it stay"
     anew = "for a new secret and new tokens"
     if spec.suspend:  # before the other: an instant that passes meanwhile changes nothing, the status included
         message = f"spec.suspend is true, so {nothing}; set it to false, or take it out, {anew}"
@@ -120,6 +123,8 @@ def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
     asks |= {Ask(AskKind.SCOPE, scope) for scope in spec.default_scopes | spec.optional_scopes}
     asks |= {Ask(AskKind.CLAIM, name) for name in spec.claims}
+    if spec.retain:
+        asks.add(RETAIN_ASK)
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
     return frozenset(asks)

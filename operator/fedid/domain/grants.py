@@ -15,6 +15,7 @@ from fedid.domain.claims import is_free_claim
 from fedid.domain.durations import duration, duration_text
 from fedid.domain.fields import (
     Body,
+    flag,
     items,
     section_or_empty,
     text_or_none,
@@ -51,11 +52,13 @@ class AskKind(StrEnum):
     CLIENT_ID = "clientIds"
     CLAIM = "claims"
     SCOPE = "scopes"
+    RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
 
 _LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID, AskKind.CLAIM, AskKind.SCOPE)
+_SWITCHES = (AskKind.RETAIN,)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,6 +88,8 @@ class Grant:
     client_roles: Mapping[str, tuple[str, ...]]
     """Client id to patterns of its roles."""
     max_token_lifetime: timedelta | None
+    switches: frozenset[AskKind] = frozenset()
+    """What it lets its namespaces do that has no value of its own."""
 
     def matches(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Tell whether the rule is about this namespace (by name or by selector)."""
@@ -94,6 +99,8 @@ class Grant:
         """Tell whether the rule lets its namespaces have this."""
         if ask.kind is AskKind.GROUP and not _is_plain_path(ask.value):
             return False
+        if ask.kind in _SWITCHES:
+            return ask.kind in self.switches
         if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
             return False  # no rule gives away what the protocol goes by
         if ask.kind is not AskKind.CLIENT_ROLE:
@@ -107,6 +114,7 @@ class Grant:
         """Return the rule in one line for a message."""
         what = [f"{kind}: {', '.join(values)}" for kind, values in self.patterns.items() if values]
         what += [f"clientRoles: {client}/({', '.join(roles)})" for client, roles in self.client_roles.items()]
+        what += [f"{kind}: true" for kind in sorted(self.switches)]
         if self.max_token_lifetime is not None:
             what.append(f"maxTokenLifetime: {duration_text(self.max_token_lifetime)}")
         whom = [
@@ -197,6 +205,7 @@ def _parse_grant(path: str, raw: Body, index: int) -> Grant:
         patterns={kind: texts(raw, f"{path}.{kind}") for kind in _LISTED},
         client_roles=texts_by_name(raw, f"{path}.clientRoles"),
         max_token_lifetime=duration(lifetime, f"{path}.maxTokenLifetime") if lifetime is not None else None,
+        switches=frozenset(kind for kind in _SWITCHES if flag(raw, f"{path}.{kind}", default=False)),
     )
 
 

@@ -146,6 +146,8 @@ class BotClient:
     """Client scopes beside those that the realm gives to every client."""
     claims: Mapping[str, str] = field(default_factory=dict)
     """Hard-coded claims of its tokens, name to value."""
+    retain: bool = False
+    """Whether its client outlives it, as nobody's and with a secret that nobody knows."""
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
     expires_at: datetime | None = None
@@ -237,6 +239,7 @@ def parse_bot_client(body: Body) -> BotClient:
         default_scopes=frozenset(texts(spec, "spec.defaultScopes")),
         optional_scopes=frozenset(texts(spec, "spec.optionalScopes")),
         claims=text_by_name(spec, "spec.claims"),
+        retain=_retains(spec),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
@@ -281,6 +284,14 @@ def parse_pod_identity(body: Body) -> PodIdentity:
         files=text_by_name(generic, "spec.platform.generic.files"),
         pods=_pod_selector(spec),
     )
+
+
+def _retains(spec: Body) -> bool:
+    policy = text_or_none(spec, "spec.deletionPolicy") or "Delete"
+    if policy not in {"Delete", "Retain"}:
+        message = f"spec.deletionPolicy is {policy!r}; write Delete or Retain"
+        raise InvalidSpecError(message)
+    return policy == "Retain"
 
 
 def _pod_selector(spec: Body) -> LabelSelector | None:
