@@ -64,6 +64,10 @@ class IdentityProvider(Protocol):
             BackendUnavailableError: There was no token yet; `probe` fetches one.
         """
 
+    @property
+    def operator_client_id(self) -> str:
+        """The clientId that the operator itself signs in with."""
+
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client under the id, secret and notBefore given; False if its id or clientId is taken (409).
 

@@ -134,6 +134,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         f"{GRANT}.audiences": ["*"],
         f"{GRANT}.clientIds": ["*"],
         f"{GRANT}.claims": ["*"],
+        f"{GRANT}.adopt": True,
         f"{GRANT}.retain": True,
         f"{GRANT}.scopes": ["*"],
         f"{GRANT}.maxTokenLifetime": "24h",
@@ -165,6 +166,7 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         "spec.defaultScopes": ["fl-profile", "urn:fl:site"], "spec.optionalScopes": ["https://example.org/api.read"]
     }),
     ("a bot whose client stays", BOT, {"spec.deletionPolicy": "Retain"}),
+    ("a bot that takes a client over", BOT, {"spec.adopt": True, "spec.clientId": "partner-bot"}),
     ("sixteen claims", BOT, {"spec.claims": {f"claim{i}": "v" for i in range(16)}}),
     ("a lifetime at its lower bound", BOT, {"spec.tokens.0.lifetime": "10s"}),
     ("a lifetime at its upper bound", BOT, {"spec.tokens.0.lifetime": "1440m"}),

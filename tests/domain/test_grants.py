@@ -417,3 +417,15 @@ def test_a_claim_is_covered_by_name_whatever_its_value() -> None:
     assert judged(rules, site).granted
     assert judged(rules, site, tier).denied == {tier}
     assert judged(grants({}), site).denied == {site}
+
+
+@pytest.mark.parametrize("kind", [AskKind.ADOPT, AskKind.RETAIN])
+def test_a_switch_is_granted_by_itself_alone(kind: AskKind) -> None:
+    """No other rule and no wildcard turns it on, and a message says it as the rule does."""
+    ask = Ask(kind, "true")
+    assert judged(grants({str(kind): True}), ask).granted
+    assert str(kind) + ": true" in str(grants({str(kind): True})[0])
+    others = {"realmRoles": ["*"], "clientIds": ["*"], "claims": ["*"], "scopes": ["*"], str(kind): False}
+    refused = judged(grants(others), ask)
+    assert refused.denied == {ask}
+    assert f"{kind}: true" in refused.message

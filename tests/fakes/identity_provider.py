@@ -69,6 +69,11 @@ class FakeIdentityProvider:
 
     # Clients
 
+    @property
+    def operator_client_id(self) -> str:
+        """Return a clientId that no bot has."""
+        return "fedid-operator"
+
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client unless its id or clientId is taken."""
         await self._begin("create_client", client.client_uuid)

@@ -28,6 +28,7 @@ __all__ = [
     "token_entry",
 ]
 
+ADOPT_ASK = Ask(AskKind.ADOPT, "true")
 RETAIN_ASK = Ask(AskKind.RETAIN, "true")
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
 _CLAIM_MAPPER = "oidc-hardcoded-claim-mapper"
@@ -65,6 +66,8 @@ class DesiredBot:
     optional_scopes: frozenset[str] = frozenset()
     """Beside those that the realm gives to every client."""
     claims: Mapping[str, str] = field(default_factory=dict)
+    adopt: bool = False
+    """Whether a client of this clientId that nobody owns is taken over."""
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
 
@@ -125,6 +128,8 @@ def asks_of_bot(spec: BotClient) -> frozenset[Ask]:
     asks |= {Ask(AskKind.CLAIM, name) for name in spec.claims}
     if spec.retain:
         asks.add(RETAIN_ASK)
+    if spec.adopt:
+        asks.add(ADOPT_ASK)
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
     return frozenset(asks)
@@ -157,6 +162,7 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         default_scopes=frozenset(s for s in spec.default_scopes if Ask(AskKind.SCOPE, s) not in denied),
         optional_scopes=frozenset(s for s in spec.optional_scopes if Ask(AskKind.SCOPE, s) not in denied),
         claims={name: value for name, value in spec.claims.items() if Ask(AskKind.CLAIM, name) not in denied},
+        adopt=spec.adopt and ADOPT_ASK not in denied,
         lifetime=lifetime,
         tokens=tuple(token.name for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,

@@ -23,9 +23,11 @@ from fedid.domain.stored import StoredEntry
 from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 
 __all__ = [
+    "CLOCK_TOLERANCE_SECONDS",
     "NOT_BEFORE",
     "AddRoles",
     "AddScopes",
+    "AdoptClient",
     "BotStep",
     "CreateClient",
     "MintToken",
@@ -43,7 +45,7 @@ __all__ = [
 
 
 NOT_BEFORE = "notBefore"
-_CLOCK_TOLERANCE_SECONDS = 5
+CLOCK_TOLERANCE_SECONDS = 5
 """How far what is known of Keycloak's clock may lag behind it."""
 
 
@@ -52,6 +54,13 @@ class CreateClient:
     """Create the client, with the secret that Vault still holds or a fresh one."""
 
     keep_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptClient:
+    """Make a client that nobody owns wholly ours, and end everything that it was used with; then look at it."""
+
+    client: ClientRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ class WithdrawToken:
 
 BotStep = (
     CreateClient
+    | AdoptClient
     | UpdateClient
     | RemoveScopes
     | AddScopes
@@ -158,6 +168,8 @@ class ObservedBot:
     keycloak_seen: bool
     """False on a pass that only renews tokens: client and roles are taken to be right."""
     client: ClientRecord | None = None
+    unowned: ClientRecord | None = None
+    """A client of the clientId that nobody owns and the spec may take over; `client` is None then."""
     mappings: RoleMappings | None = None
     subject: str | None = None
     """User id of the service account; None: there is none, or nobody looked (`client` is None then)."""
@@ -182,6 +194,8 @@ def plan_bot(
         uid: Of the object; spreads renewals.
         now: Keycloak's clock (aware UTC), since it set the tokens' instants.
     """
+    if observed.unowned is not None:
+        return (AdoptClient(observed.unowned),)
     client_steps = _client_steps(desired, observed, now) if observed.keycloak_seen else ()
     scope_steps = _scope_steps(desired, observed) if observed.keycloak_seen else ()
     role_steps = _role_steps(observed, roles) if observed.keycloak_seen else ()
@@ -203,7 +217,7 @@ def _client_steps(desired: DesiredBot, observed: ObservedBot, now: datetime) -> 
         keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn and not _vault_moved(observed)
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
-    if observed.client.not_before > now.timestamp() + _CLOCK_TOLERANCE_SECONDS:
+    if observed.client.not_before > now.timestamp() + CLOCK_TOLERANCE_SECONDS:
         # By hand: until that instant every token would be refused, the next one too.
         fields = (*fields, NOT_BEFORE)
     # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.

@@ -24,7 +24,7 @@ from fedid.domain.fields import (
 )
 from fedid.domain.label_selector import LabelSelector, parse_selector
 
-__all__ = ["Ask", "AskKind", "Grant", "Verdict", "judge", "parse_grants"]
+__all__ = ["Ask", "AskKind", "Grant", "Verdict", "is_reserved_client", "judge", "parse_grants"]
 
 RESERVED_CLIENTS = frozenset(
     {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
@@ -32,7 +32,7 @@ RESERVED_CLIENTS = frozenset(
 """Keycloak's own clients: their roles administer the realm, so no wildcard ever covers them."""
 
 
-def _is_reserved(client_id: str) -> bool:
+def is_reserved_client(client_id: str) -> bool:
     """Tell whether a client is Keycloak's own; in the realm `master` each realm has one, named `<realm>-realm`."""
     return client_id in RESERVED_CLIENTS or client_id.endswith("-realm")
 
@@ -52,13 +52,14 @@ class AskKind(StrEnum):
     CLIENT_ID = "clientIds"
     CLAIM = "claims"
     SCOPE = "scopes"
+    ADOPT = "adopt"
     RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
 
 _LISTED = (AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID, AskKind.CLAIM, AskKind.SCOPE)
-_SWITCHES = (AskKind.RETAIN,)
+_SWITCHES = (AskKind.ADOPT, AskKind.RETAIN)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,7 +107,7 @@ class Grant:
         if ask.kind is not AskKind.CLIENT_ROLE:
             return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
         patterns = self.client_roles.get(ask.client_id, ())
-        if _is_reserved(ask.client_id):
+        if is_reserved_client(ask.client_id):
             return ask.value in patterns
         return any(_matches(pattern, ask.value) for pattern in patterns)
 

@@ -146,6 +146,8 @@ class BotClient:
     """Client scopes beside those that the realm gives to every client."""
     claims: Mapping[str, str] = field(default_factory=dict)
     """Hard-coded claims of its tokens, name to value."""
+    adopt: bool = False
+    """Whether it takes over a client of its clientId that nobody owns."""
     retain: bool = False
     """Whether its client outlives it, as nobody's and with a secret that nobody knows."""
     suspend: bool = False
@@ -239,6 +241,7 @@ def parse_bot_client(body: Body) -> BotClient:
         default_scopes=frozenset(texts(spec, "spec.defaultScopes")),
         optional_scopes=frozenset(texts(spec, "spec.optionalScopes")),
         claims=text_by_name(spec, "spec.claims"),
+        adopt=flag(spec, "spec.adopt", default=False),
         retain=_retains(spec),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),

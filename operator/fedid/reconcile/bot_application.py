@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client, token_entry
 from fedid.domain.bot_plan import (
+    CLOCK_TOLERANCE_SECONDS,
     NOT_BEFORE,
     AddRoles,
     AddScopes,
+    AdoptClient,
     BotStep,
     CreateClient,
     MintToken,
@@ -23,6 +25,7 @@ from fedid.domain.bot_plan import (
     WithdrawToken,
 )
 from fedid.domain.conditions import ConditionType, Reason, condition_of
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
@@ -48,6 +51,7 @@ class TokenFact:
 class BotFacts:
     """What is true after the plan was carried out; grows with every step."""
 
+    client_uuid: str
     secret: Sensitive | None = None
     secret_version: int | None = None
     subject: str | None = None
@@ -76,11 +80,16 @@ class BotApplication:
         self._mark = VaultMark(desired.owner, desired.object_name)
 
     async def apply(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> BotFacts | None:
-        """Carry out the steps; None if the client to be created was there already (observe, then plan again).
+        """Carry out the steps; None if the client to be created was there already, or was adopted.
+
+        Then what is to be done with it is known after another look: observe, then plan again.
 
         Raises:
             Error: A step failed; what was done before it stays and is found again by the next pass.
         """
+        if observed.client is not None:
+            # An adopted one keeps its id.
+            self._desired = replace(self._desired, client_uuid=observed.client.client_uuid)
         facts = self._facts_before(observed)
         for step in plan:
             if not await self._take(step, facts, observed):
@@ -91,9 +100,8 @@ class BotApplication:
 
     async def _take(self, step: BotStep, facts: BotFacts, observed: ObservedBot) -> bool:
         match step:
-            case CreateClient():
-                if not await self._create_client(step, facts, observed):
-                    return False
+            case CreateClient() | AdoptClient():
+                return await self._begin_client(step, facts, observed)
             case UpdateClient():
                 await self._update_client(step, facts, observed)
             case RemoveScopes() | AddScopes():
@@ -125,6 +133,7 @@ class BotApplication:
         if secret is None and stored is not None:
             secret = stored.data.get("client_secret")
         return BotFacts(
+            client_uuid=self._desired.client_uuid,
             secret=secret,
             secret_version=stored.version if stored is not None and stored.data else None,
             subject=observed.subject,
@@ -134,6 +143,12 @@ class BotApplication:
                 if name in self._desired.tokens
             },
         )
+
+    async def _begin_client(self, step: CreateClient | AdoptClient, facts: BotFacts, observed: ObservedBot) -> bool:
+        if isinstance(step, CreateClient):
+            return await self._create_client(step, facts, observed)
+        await self._adopt_client(step.client)
+        return False
 
     async def _create_client(self, step: CreateClient, facts: BotFacts, observed: ObservedBot) -> bool:
         kept = observed.stored_client.data.get("client_secret") if observed.stored_client is not None else None
@@ -152,6 +167,27 @@ class BotApplication:
             facts.subject = None
             self._audit("CreateClient", client_id=self._desired.client_id)
         return created
+
+    async def _adopt_client(self, client: ClientRecord) -> None:
+        """Make it ours in one write: mark, flags, mappers, addresses, secret, and an end to the tokens of before.
+
+        Whoever put its service account into groups gave it their roles, so it leaves them before; that is repeated if
+        a crash comes in between, which it could not be once the client is ours.
+        """
+        provider = self._provider
+        if client.flags.get(SERVICE_ACCOUNTS):
+            account = await provider.service_account_id(client.client_uuid)
+            for group_id in (await provider.user_groups(account)).values():
+                await provider.leave_group(account, group_id)
+        # The next second: tokens of this one are not to be told apart from those that were there.
+        after = int(provider.server_now_at_most().timestamp()) + 1
+        wanted = desired_client(self._desired, secret=self._world.fresh_secret(), not_before=after)
+        await provider.update_client(corrected(replace(wanted, client_uuid=client.client_uuid), client))
+        self._audit("AdoptClient", client_id=client.client_id, client_uuid=client.client_uuid)
+        message = f"Client {client.client_id} had no owner and was taken over; its secret and its tokens ended"
+        await self._world.cluster.emit(
+            self._body, reason="ClientAdopted", message=message, warning=False, action="Adopt"
+        )
 
     def _had_another_client(self) -> bool:
         """Tell whether a client of this id was there and is not any more, by no deletion of ours."""
@@ -187,6 +223,7 @@ class BotApplication:
             self._world.freshness.expire(self._key)
             message = f"The bot secret of {self._key} is not in Vault; looking at Keycloak again"
             raise BackendUnavailableError(message, backend="vault")
+        self._require_not_before_passed(observed)
         client_id = self._desired.client_id
         minted = await self._provider.mint(ClientCredentials(client_id, facts.secret))
         faults = token_faults(minted.claims, self._desired.expectation) if minted is not None else ()
@@ -201,6 +238,15 @@ class BotApplication:
             raise BackendRejectedError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
         facts.subject = minted.claims.subject
         return minted
+
+    def _require_not_before_passed(self, observed: ObservedBot) -> None:
+        """Wait for the second from which on the client's tokens are good; one far ahead is being put back."""
+        if observed.client is None:
+            return
+        ahead = observed.client.not_before - self._provider.server_now().timestamp()
+        if 0 < ahead <= CLOCK_TOLERANCE_SECONDS:
+            message = f"Tokens of client {self._desired.client_id} are good from the next second on; minting one then"
+            raise NotReadyError(message, reason=Reason.PROGRESSING)
 
     async def _mint_token(self, step: MintToken, facts: BotFacts, observed: ObservedBot) -> None:
         minted = await self._mint(facts, observed)

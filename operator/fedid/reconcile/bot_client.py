@@ -110,6 +110,8 @@ class BotReconciler:
         require_usable(backends, spec.meta, vault=True)
         body = await with_finalizer(world, body)
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
+        if known := (body.get("status") or {}).get("clientUuid"):
+            desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
         facts = await self._converge(body, spec, desired, backends, application)
         published = _fields_of(spec, desired, backends, facts)
@@ -185,23 +187,16 @@ class BotReconciler:
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
-        observed = await observe_bot(
-            backends,
-            meta.key,
-            client_uuid=desired.client_uuid,
-            client_id=desired.client_id,
-            owner=desired.owner,
-            status=status,
-            look=look or never_made,
-        )
-        if observed.keycloak_seen:
-            observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
-        facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
-        if facts is None:
-            world.freshness.expire(meta.key)
-            message = f"Client {desired.client_id} appeared while it was being created; looking again"
-            raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
-        return self._looked(spec, facts, backends) if observed.keycloak_seen else facts
+        for _ in range(2):  # what was adopted is looked at before anything is done with it
+            observed = await observe_bot(backends, meta.key, desired, status=status, look=look or never_made)
+            if observed.keycloak_seen:
+                observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
+            facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
+            if facts is not None:
+                return self._looked(spec, facts, backends) if observed.keycloak_seen else facts
+        world.freshness.expire(meta.key)
+        message = f"Client {desired.client_id} appeared while it was being created; looking again"
+        raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
 
     def _plan(
         self, desired: DesiredBot, observed: ObservedBot, roles: frozenset[Role], spec: BotClient, backends: Backends
@@ -253,7 +248,6 @@ class BotReconciler:
         fields = {
             "federation": name,
             "clientId": desired.client_id,
-            "clientUuid": desired.client_uuid,
             "revocation": None,
             **published_fields,
         }
@@ -327,7 +321,7 @@ def _fields_of(spec: BotClient, desired: DesiredBot, backends: Backends, facts: 
         for name in desired.tokens
         if (fact := facts.tokens.get(name)) is not None
     ]
-    fields: dict[str, Any] = {"tokens": tokens}
+    fields: dict[str, Any] = {"clientUuid": facts.client_uuid, "tokens": tokens}
     if facts.secret_version is not None:
         fields["secret"] = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
     if facts.subject is not None:

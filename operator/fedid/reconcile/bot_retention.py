@@ -13,9 +13,9 @@ from typing import Any
 
 from fedid.domain.bot import RETAIN_ASK
 from fedid.domain.conditions import Condition, ConditionType, Reason, rfc3339
-from fedid.domain.naming import client_uuid
 from fedid.domain.realm import CLIENT_SECRET, ClientRecord
 from fedid.domain.resources import Body, BotClient, meta_of
+from fedid.reconcile.bot_observation import client_of_bot
 from fedid.reconcile.gate import judged
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import Backends, World
@@ -77,12 +77,13 @@ class BotRetention:
         )
         await provider.update_client(ended)
 
-    async def release(self, body: Body, backends: Backends) -> None:
+    async def release(self, body: Body, client_id: str, backends: Backends) -> None:
         """Take our mark off the client that stays; done, or somebody else's by now, it is left alone."""
         if not is_retained(body):
             return
-        meta, provider = meta_of(body), backends.identity_provider
-        client = await provider.read_client(client_uuid(meta.uid))
-        if client is not None and client.owner == self._world.owner(meta.uid):
-            await provider.update_client(replace(client, owner=None, object_name=None, secret=None))
+        meta, owner = meta_of(body), self._world.owner(meta_of(body).uid)
+        status = body.get("status") or {}
+        client = await client_of_bot(backends, status, uid=meta.uid, client_id=client_id, owner=owner)
+        if client is not None and client.owner == owner:
+            await backends.identity_provider.update_client(replace(client, owner=None, object_name=None, secret=None))
             self._world.audit("ReleaseClient", key=str(meta.key), client_id=client.client_id)

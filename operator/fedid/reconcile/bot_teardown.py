@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
-from fedid.domain.naming import client_uuid
 from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
 from fedid.domain.tokens import ClientCredentials, MintedToken
@@ -25,7 +24,7 @@ from fedid.errors import (
     StaleObjectError,
 )
 from fedid.reconcile.bot_evidence import Evidence
-from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.bot_observation import client_of_bot, observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_retention import BotRetention, is_retained, revocation_of
 from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
@@ -126,7 +125,7 @@ class BotTeardown:
         last = world.last_deletions.get(evidence.client_id)
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
-        await self._retention.release(body, backends)
+        await self._retention.release(body, spec.client_id, backends)
         await self._tell_proof(body, evidence)
         await self._let_go(body, ending)
         return True
@@ -155,8 +154,9 @@ class BotTeardown:
     async def _end_at_authority(self, body: Body, meta: Meta, evidence: Evidence, backends: Backends) -> Body:
         """Record the positive check, revoke what was published, delete the client (or end all use of it)."""
         world, provider = self._world, backends.identity_provider
-        uuid = client_uuid(meta.uid)
-        client = await provider.read_client(uuid)
+        client = await client_of_bot(
+            backends, body.get("status") or {}, uid=meta.uid, client_id=evidence.client_id, owner=world.owner(meta.uid)
+        )
         if client is None:
             seen_alive = revocation_of(body).get("positiveCheckAt")
             if evidence.tokens or evidence.secrets or seen_alive:
@@ -169,8 +169,9 @@ class BotTeardown:
             return body  # one that was released by an earlier suspension, and nothing was made since
         if client.owner != world.owner(meta.uid):
             message = (
-                f"Client {client.client_id} ({uuid}) carries the owner mark {client.owner or 'of nobody'} now, so it "
-                "is left untouched and this object waits; put the attribute fedid.owner back, or delete the client"
+                f"Client {client.client_id} ({client.client_uuid}) now carries the owner mark "
+                f"{client.owner or 'of nobody'}, so it is left untouched and this object waits; put the attribute "
+                "fedid.owner back, or delete the client"
             )
             raise OwnershipConflictError(message, backend="keycloak")
         evidence.add_secret(client.secret)
@@ -183,7 +184,7 @@ class BotTeardown:
             await self._retention.end(client, backends)
             world.audit("EndClient", key=str(meta.key), client_id=client.client_id)
             return body
-        await provider.delete_client(uuid)
+        await provider.delete_client(client.client_uuid)
         world.note_deletion(evidence.client_id, provider)
         world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
         return body

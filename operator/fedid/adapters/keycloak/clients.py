@@ -14,6 +14,11 @@ class RealmClients:
 
     _access: RealmAccess
 
+    @property
+    def operator_client_id(self) -> str:
+        """The clientId that the operator itself signs in with."""
+        return self._access.client_id
+
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client under the id, secret and notBefore given; False if its id or clientId is taken (409).
 
