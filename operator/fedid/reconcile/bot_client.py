@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -321,12 +321,23 @@ def _fields_of(spec: BotClient, desired: DesiredBot, backends: Backends, facts: 
         for name in desired.tokens
         if (fact := facts.tokens.get(name)) is not None
     ]
-    fields: dict[str, Any] = {"clientUuid": facts.client_uuid, "tokens": tokens}
+    fields: dict[str, Any] = {"clientUuid": facts.client_uuid, "tokens": tokens, **_at_a_glance(tokens)}
     if facts.secret_version is not None:
         fields["secret"] = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
     if facts.subject is not None:
         fields["serviceAccountSubject"] = facts.subject
     return fields
+
+
+def _at_a_glance(tokens: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """Return what `kubectl get` shows of all credentials together: the instant that comes first; None: there is none.
+
+    RFC 3339 in UTC with whole seconds: as texts they are in the order of time.
+    """
+    return {
+        "tokenExpiresAt": min((token["expiresAt"] for token in tokens), default=None),
+        "nextRotationAt": min((token["nextRotationAt"] for token in tokens), default=None),
+    }
 
 
 def _about(error: Error) -> ConditionType | None:

@@ -34,7 +34,7 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotTeardown", "anything_made", "proof_of"]
 
-_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation")
+_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation", "tokenExpiresAt", "nextRotationAt")
 """Fields of the status that tell of something outside the cluster."""
 
 
