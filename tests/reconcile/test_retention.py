@@ -174,6 +174,18 @@ async def test_a_client_whose_mark_a_hand_took_is_waited_for(operator: SmallOper
     assert BOT in operator.cluster.bodies
 
 
+async def test_a_strangers_client_is_not_called_released(operator: SmallOperator) -> None:
+    """A bot that never had the client says nothing of it."""
+    operator.cluster.apply(BOT_CLIENT, NAMESPACE, "late", {"deletionPolicy": "Retain"})
+    stranger = operator.provider.realm.add_client(f"{NAMESPACE}.late")
+    await operator.advance(5)
+    operator.cluster.delete(BOT_CLIENT, NAMESPACE, "late")
+    await operator.advance(5)
+    assert ObjectKey(BOT_CLIENT, NAMESPACE, "late") not in operator.cluster.bodies
+    assert operator.provider.realm.clients[stranger.client_uuid] == stranger
+    assert all("nobody's" not in proof for proof in proofs(operator))
+
+
 async def test_a_client_that_a_hand_deleted_is_nothing_to_retain(operator: SmallOperator) -> None:
     """The deletion succeeds."""
     operator.provider.realm.delete_client(client_of(operator).client_uuid)

@@ -299,8 +299,10 @@ class BotTeardown:
             proof=proof,
             left_in_vault=evidence.left,
         )
-        stays = ["the client stays, with a secret that nobody knows, and is nobody's"] if is_retained(body) else []
-        vault = "; ".join([*stays, "what is ours in Vault answers 404", *evidence.left])
+        # With Retain, one that was never ours stays as well, and of that there is nothing to tell.
+        stays = is_retained(body) and bool(status.get("clientUuid"))
+        released = ["the client stays, with a secret that nobody knows, and is nobody's"] if stays else []
+        vault = "; ".join([*released, "what is ours in Vault answers 404", *evidence.left])
         message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
         await self._world.cluster.emit(
             body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
