@@ -90,9 +90,8 @@ class BotReconciler:
         suspension = suspension_of(spec, world.clock.now())
         if suspension is not None:
             return await self._suspend(body, suspension)
-        revocation = (body.get("status") or {}).get("revocation") or {}
-        begun = revocation.get("reason")
-        if begun in _FOR_GOOD or (begun and revocation.get("retain")):  # its client may be nobody's already
+        begun = ((body.get("status") or {}).get("revocation") or {}).get("reason")
+        if begun in _FOR_GOOD:
             message = "Everything of before was withdrawn and revoked; what is new is being made"
             finished = await self._teardown.withdraw(
                 body, begun, Condition(ConditionType.READY, False, Reason.PROGRESSING, message)
