@@ -14,7 +14,16 @@ from typing import Protocol
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.pods import Nudge, Pod
-from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
+from fedid.domain.realm import (
+    ClientRecord,
+    ClientScope,
+    RealmFacts,
+    RealmScopes,
+    Role,
+    RoleMappings,
+    SecretPolicy,
+    UserRecord,
+)
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
@@ -64,6 +73,10 @@ class IdentityProvider(Protocol):
             BackendUnavailableError: There was no token yet; `probe` fetches one.
         """
 
+    @property
+    def operator_client_id(self) -> str:
+        """The clientId that the operator itself signs in with."""
+
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client under the id, secret and notBefore given; False if its id or clientId is taken (409).
 
@@ -92,6 +105,15 @@ class IdentityProvider(Protocol):
 
     async def service_account_id(self, client_uuid: str) -> str:
         """Return the user id of the client's service account (the `sub` of its tokens)."""
+
+    async def realm_scopes(self, names: frozenset[str]) -> RealmScopes:
+        """Return the realm's OpenID Connect client scopes, from a cache that is filled when one of these is missing."""
+
+    async def add_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Give the client a scope that it has in neither way; one that it has stays as it is."""
+
+    async def remove_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Take a scope from the client, whichever way it has it; one that it has not is no error."""
 
     async def realm_roles(self, names: frozenset[str]) -> Mapping[str, Role]:
         """Return those of the named realm roles that exist, from a cache that is filled when one is missing in it."""

@@ -97,6 +97,12 @@ async def test_claims(realm: Realm) -> None:
     assert claims.client_roles == {"account": {"view-profile"}}
 
 
+async def test_further_claims(realm: Realm) -> None:
+    """Those that are texts and nobody's own are told too."""
+    said = {"site": "a", "tier": 2, "scope": "email", "clientHost": "h", "email": "e", "preferred_username": "p"}
+    assert (await realm.verifier.claims(signed(**said))).extra == {"site": "a"}
+
+
 async def test_few_claims(realm: Realm) -> None:
     """A token without subject, roles and audience has none; one audience may be a plain text."""
     bare: dict[str, Any] = {"sub": None, "azp": None, "jti": None, "realm_access": None, "resource_access": None}

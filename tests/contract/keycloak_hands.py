@@ -21,6 +21,12 @@ class Hands(Protocol):
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
 
+    def add_scope(self, name: str) -> str:
+        """Make a client scope that tokens name; return its id."""
+
+    def delete_scope(self, name: str) -> None:
+        """Delete a client scope."""
+
     def add_group(self, path: str) -> str:
         """Make a group and those above it; return its id."""
 
@@ -69,6 +75,14 @@ class FakeHands:
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
         self._realm.delete_role(name)
+
+    def add_scope(self, name: str) -> str:
+        """Make a client scope."""
+        return self._realm.add_scope(name)
+
+    def delete_scope(self, name: str) -> None:
+        """Delete a client scope."""
+        self._realm.delete_scope(name)
 
     def add_group(self, path: str) -> str:
         """Make a group."""
@@ -148,6 +162,18 @@ class KeycloakHands:
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
         self.call("DELETE", f"/roles/{name}")
+
+    def add_scope(self, name: str) -> str:
+        """Make a client scope."""
+        scope = {"name": name, "protocol": "openid-connect", "attributes": {"include.in.token.scope": "true"}}
+        self.call("POST", "/client-scopes", scope)
+        return str(next(one["id"] for one in self.call("GET", "/client-scopes") if one["name"] == name))
+
+    def delete_scope(self, name: str) -> None:
+        """Delete a client scope."""
+        for one in self.call("GET", "/client-scopes"):
+            if one["name"] == name:
+                self.call("DELETE", f"/client-scopes/{one['id']}")
 
     def add_group(self, path: str) -> str:
         """Make a group."""
@@ -233,6 +259,9 @@ class KeycloakHands:
         """Remove everything whose name begins with the prefix."""
         for client in self.call("GET", f"/clients?clientId={self._prefix}&search=true"):
             self.call("DELETE", f"/clients/{client['id']}", accept=(404,))
+        for scope in self.call("GET", "/client-scopes"):
+            if scope["name"].startswith(self._prefix):
+                self.call("DELETE", f"/client-scopes/{scope['id']}", accept=(404,))
         for user in self.call("GET", f"/users?search={self._prefix}"):
             self.call("DELETE", f"/users/{user['id']}", accept=(404,))
         for role in self.call("GET", f"/roles?search={self._prefix}"):

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from fedid.domain.realm import ClientRecord, ProtocolMapper, UserRecord
+from fedid.domain.realm import ClientRecord, ClientScope, ProtocolMapper, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, MintedToken
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
@@ -115,7 +115,9 @@ class TestClients:
         assert client.flags.items() <= found.flags.items()
         assert client.attributes.items() <= found.attributes.items()
         assert sorted(client.mappers, key=lambda mapper: mapper.name) == list(found.mappers)
-        assert replace(found, flags=client.flags, attributes=client.attributes, mappers=client.mappers) == client
+        realms_own = {"default_scopes": frozenset(), "optional_scopes": frozenset()}
+        found = replace(found, flags=client.flags, attributes=client.attributes, mappers=client.mappers, **realms_own)
+        assert found == client
 
     async def test_taken(self, subject: Subject) -> None:
         """Neither an id nor a clientId is given twice, and whoever holds it keeps it."""
@@ -221,6 +223,59 @@ class TestClients:
             await subject.provider.service_account_id(client.client_uuid)
         with pytest.raises(BackendRejectedError):
             await subject.provider.mint(credentials(client))
+
+
+class TestScopes:
+    """Client scopes, and which a client has."""
+
+    async def test_of_a_new_client(self, subject: Subject) -> None:
+        """It has those of the realm, and an update leaves them alone."""
+        realm = await subject.provider.realm_scopes(frozenset())
+        client = await created(subject, bot(subject))
+        for _ in range(2):
+            found = await subject.provider.read_client(client.client_uuid)
+            assert found is not None
+            assert (found.default_scopes, found.optional_scopes) == (realm.default, realm.optional)
+            await subject.provider.update_client(client)
+        assert {"basic", "roles", "service_account"} <= realm.default <= realm.ids.keys()
+        assert "role_list" not in realm.ids  # of SAML
+
+    @pytest.mark.parametrize("optional", [False, True])
+    async def test_given_and_taken(self, subject: Subject, *, optional: bool) -> None:
+        """Once or twice; one that it has is not given in the other way, and is taken whichever way it has it."""
+        name, provider = subject.name("scope"), subject.provider
+        scope = ClientScope(name, subject.hands.add_scope(name), optional)
+        assert (await provider.realm_scopes(frozenset({name}))).ids[name] == scope.scope_id
+        client = await created(subject, bot(subject))
+
+        async def given() -> tuple[bool, bool]:
+            found = await provider.read_client(client.client_uuid)
+            assert found is not None
+            return name in found.default_scopes, name in found.optional_scopes
+
+        await provider.add_client_scope(client.client_uuid, scope)
+        await provider.add_client_scope(client.client_uuid, scope)
+        assert await given() == (not optional, optional)
+        await provider.add_client_scope(client.client_uuid, replace(scope, optional=not optional))
+        assert await given() == (not optional, optional)
+        assert (name in (await minted(subject, client)).claims.scopes) is not optional
+        await provider.remove_client_scope(client.client_uuid, replace(scope, optional=not optional))
+        await provider.remove_client_scope(client.client_uuid, scope)
+        assert await given() == (False, False)
+
+    async def test_gone(self, subject: Subject) -> None:
+        """A scope or a client that is gone is told, and the scope is not in the realm any more."""
+        name, provider = subject.name("scope"), subject.provider
+        scope = ClientScope(name, subject.hands.add_scope(name), optional=False)
+        client = await created(subject, bot(subject))
+        for change in (provider.add_client_scope, provider.remove_client_scope):
+            with pytest.raises(StaleObjectError):
+                await change(str(uuid.uuid4()), scope)
+        subject.hands.delete_scope(name)
+        for change in (provider.add_client_scope, provider.remove_client_scope):
+            with pytest.raises(StaleObjectError):
+                await change(client.client_uuid, scope)
+        assert name not in (await provider.realm_scopes(frozenset({name}))).ids
 
 
 class TestRoles:
@@ -545,3 +600,14 @@ class TestTokens:
         await created(subject, replace(client, not_before=await next_second(subject)))
         assert not await subject.provider.token_accepted(kept.token)
         assert await subject.provider.token_accepted((await minted(subject, client)).token)
+
+    async def test_ended_and_kept(self, subject: Subject) -> None:
+        """A new secret and a notBefore of the next second end all that a client is used with, and leave it there."""
+        client = await created(subject, bot(subject))
+        token = (await minted(subject, client)).token
+        assert await subject.provider.token_accepted(token)
+        after = int(subject.provider.server_now_at_most().timestamp()) + 1
+        await subject.provider.update_client(replace(client, secret=Sensitive("another"), not_before=after))
+        assert not await subject.provider.token_accepted(token)
+        assert await subject.provider.credentials_refused(credentials(client))
+        assert await subject.provider.read_client(client.client_uuid) is not None

@@ -33,6 +33,18 @@ FEDERATION_ROWS: list[Row] = [
     ),
     ("a grant is about nobody", {"spec.grants.0.namespaces": GONE}, "spec.grants[0].namespaces", "Required value"),
     (
+        "a grant of scopes has a blank",
+        {f"{GRANT}.scopes": ["fl read"]},
+        "spec.grants[0].scopes[0]",
+        "such as fl-*",
+    ),
+    (
+        "a grant of claims has its asterisk within",
+        {f"{GRANT}.claims": ["fl_*_site"]},
+        "spec.grants[0].claims[0]",
+        "such as fl_*",
+    ),
+    (
         "a selector has a condition without a key",
         {f"{GRANT}.namespaces": {"selector": {"matchExpressions": [{"operator": "Exists"}]}}},
         "spec.grants[0].namespaces.selector.matchExpressions[0].key",

@@ -144,6 +144,10 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         f"{GRANT}.groups": ["/*"],
         f"{GRANT}.audiences": ["*"],
         f"{GRANT}.clientIds": ["*"],
+        f"{GRANT}.claims": ["*"],
+        f"{GRANT}.adopt": True,
+        f"{GRANT}.retain": True,
+        f"{GRANT}.scopes": ["*"],
         f"{GRANT}.maxTokenLifetime": "24h",
     }),
     ("a grant of single roles of realm-management", FEDERATION, {
@@ -166,6 +170,15 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         "spec.clientRoles": {"superlink": ["submit"], "https://sp.example.org/metadata": ["read"]}
     }),
     ("an audience that is a URL", BOT, {"spec.audiences": ["superlink", "https://superlink.example.org:9092/"]}),
+    ("claims in the spellings that tokens have", BOT, {
+        "spec.claims": {"site": "a", "fl_Site-1": " ü, {x} ", "subject": "true", "group": "*", "c" * 63: "v" * 255}
+    }),
+    ("client scopes of both kinds", BOT, {
+        "spec.defaultScopes": ["fl-profile", "urn:fl:site"], "spec.optionalScopes": ["https://example.org/api.read"]
+    }),
+    ("a bot whose client stays", BOT, {"spec.deletionPolicy": "Retain"}),
+    ("a bot that takes a client over", BOT, {"spec.adopt": True, "spec.clientId": "partner-bot"}),
+    ("sixteen claims", BOT, {"spec.claims": {f"claim{i}": "v" for i in range(16)}}),
     ("a lifetime at its lower bound", BOT, {"spec.tokens.0.lifetime": "10s"}),
     ("a lifetime at its upper bound", BOT, {"spec.tokens.0.lifetime": "1440m"}),
     ("a lifetime in all three units", BOT, {"spec.tokens.0.lifetime": "1h30m15s"}),

@@ -325,6 +325,8 @@ def test_every_field_of_a_client_is_compared_or_left_alone_on_purpose() -> None:
         "previous_secret",  # likewise; Keycloak alone sets it
         "previous_since",
         "not_before",  # by the plan, against each token; it never goes back
+        "default_scopes",  # by `scope_changes`, against what the realm has
+        "optional_scopes",  # likewise
     }
     assert {field.name for field in fields(ClientRecord)} == compared | elsewhere
 
@@ -500,3 +502,37 @@ MUTATIONS: list[Callable[[DesiredBot], DesiredBot]] = [
 def test_one_more_ask_is_another_hash(mutation: Callable[[DesiredBot], DesiredBot], wanted: DesiredBot) -> None:
     """Each kind of ask is part of the hash."""
     assert _hash(mutation(wanted)) != _hash(wanted)
+
+
+def test_every_claim_has_its_mapper() -> None:
+    """In the access token and the introspection, as a text, and nowhere else."""
+    mappers = desired_client(desired(audiences=frozenset(), claims={"tier": "2", "site": "a"}), secret=None).mappers
+    assert [(m.name, m.type) for m in mappers] == [
+        ("claim site", "oidc-hardcoded-claim-mapper"),
+        ("claim tier", "oidc-hardcoded-claim-mapper"),
+    ]
+    assert dict(mappers[0].config) == {
+        "claim.name": "site",
+        "claim.value": "a",
+        "jsonType.label": "String",
+        "access.token.claim": "true",
+        "introspection.token.claim": "true",
+    }
+
+
+def test_the_value_of_a_claim_is_compared_to_the_letter() -> None:
+    """The text `false` is no switch that is off, and an empty one is not it."""
+    wanted = desired_client(desired(claims={"site": "false"}), secret=None)
+    (*others, claim) = wanted.mappers
+    emptied = replace(claim, config={**claim.config, "claim.value": ""})
+    assert client_differences(wanted, wanted) == ()
+    assert client_differences(wanted, replace(wanted, mappers=(*others, emptied))) == ("protocolMappers",)
+
+
+def test_a_claim_is_asked_for_by_name_and_minted_for_by_value() -> None:
+    """Another value is another token; a bot without claims has the hash that it had before there were any."""
+    asked = asks_of_bot(parse_bot_client(body("BotClient", {"claims": {"site": "a"}})), FEDERATION)
+    assert Ask(AskKind.CLAIM, "site") in asked
+    hashes = {_hash(desired(claims=claims)) for claims in ({}, {"site": "a"}, {"site": "b"}, {"a": "site"})}
+    assert len(hashes) == 4
+    assert _hash(desired(claims={})) == _hash(desired())

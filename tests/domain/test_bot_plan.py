@@ -149,7 +149,7 @@ def later(share: float) -> Callable[[BotWorld], None]:
     return change
 
 
-ROLES_CHANGED = "roles, audiences, scopes or lifetime changed"
+ROLES_CHANGED = "roles, audiences, scopes, claims or lifetime changed"
 SITUATIONS = [
     pytest.param(nothing, (), id="everything is settled: nothing to do"),
     pytest.param(later(0.06), (), id="a token at the beginning of its life is not renewed"),

@@ -400,3 +400,32 @@ def test_every_denied_ask_is_named(asks: frozenset[Ask], rules: list[dict[str, A
     for rule in parsed:
         if rule.matches("site-a", TENANT) or not verdict.namespace_matched:
             assert f"grants[{rule.index}]" in verdict.message
+
+
+@pytest.mark.parametrize("pattern", ["*", "sub", "realm_*", "realm_access.roles", "Sub"])
+@pytest.mark.parametrize("name", ["sub", "realm_access", "realm_access.roles", "Sub", "sub\n"])
+def test_no_rule_gives_a_claim_of_the_protocol_away(pattern: str, name: str) -> None:
+    """Neither a wildcard nor the name itself."""
+    ask = Ask(AskKind.CLAIM, name)
+    assert judged(grants({"claims": [pattern]}), ask).denied == {ask}
+
+
+def test_a_claim_is_covered_by_name_whatever_its_value() -> None:
+    """Exactly or by its beginning; without a rule not at all."""
+    site, tier = Ask(AskKind.CLAIM, "fl_site"), Ask(AskKind.CLAIM, "tier")
+    rules = grants({"claims": ["fl_*"]}, {"claims": ["other"]})
+    assert judged(rules, site).granted
+    assert judged(rules, site, tier).denied == {tier}
+    assert judged(grants({}), site).denied == {site}
+
+
+@pytest.mark.parametrize("kind", [AskKind.ADOPT, AskKind.RETAIN])
+def test_a_switch_is_granted_by_itself_alone(kind: AskKind) -> None:
+    """No other rule and no wildcard turns it on, and a message says it as the rule does."""
+    ask = Ask(kind, "true")
+    assert judged(grants({str(kind): True}), ask).granted
+    assert str(kind) + ": true" in str(grants({str(kind): True})[0])
+    others = {"realmRoles": ["*"], "clientIds": ["*"], "claims": ["*"], "scopes": ["*"], str(kind): False}
+    refused = judged(grants(others), ask)
+    assert refused.denied == {ask}
+    assert f"{kind}: true" in refused.message

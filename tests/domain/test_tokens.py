@@ -154,3 +154,36 @@ def test_credentials_and_minted_tokens_show_nothing() -> None:
     """The values that carry a secret through the reconcilers do not print it."""
     shown = repr(ClientCredentials("id", Sensitive("hush"))) + repr(MintedToken(Sensitive("hush"), GOOD))
     assert "hush" not in shown
+
+
+SITED = replace(GOOD, extra={"site": "a", "nonce-of-scope": "1"})
+
+
+@pytest.mark.parametrize(
+    ("extra", "faults"),
+    [
+        pytest.param({"site": "a"}, (), id="as declared"),
+        pytest.param({"site": "a", "more": "x"}, (), id="more than declared: a client scope's"),
+        pytest.param({"site": "b"}, 1, id="another value"),
+        pytest.param({}, 1, id="missing"),
+    ],
+)
+def test_a_declared_claim_is_part_of_the_proof(extra: dict[str, str], faults: object) -> None:
+    """A token whose claim says something else is never published."""
+    told = token_faults(replace(GOOD, extra=extra), replace(BOT.expectation, claims={"site": "a"}))
+    assert told == (("claim site is not as declared (does a client scope set it too?)",) if faults else ())
+
+
+@pytest.mark.parametrize(
+    ("new", "declared", "wider"),
+    [
+        pytest.param({"site": "a", "nonce-of-scope": "1"}, {"site"}, False, id="the same"),
+        pytest.param({"site": "b", "nonce-of-scope": "1"}, {"site"}, True, id="a declared one has another value"),
+        pytest.param({"site": "a", "nonce-of-scope": "2"}, {"site"}, False, id="one of the realm's changes each time"),
+        pytest.param({"nonce-of-scope": "1"}, (), True, id="one is gone"),
+        pytest.param({**SITED.extra, "more": "x"}, {"site", "more"}, False, id="one came"),
+    ],
+)
+def test_an_old_token_is_wider_by_its_claims(new: dict[str, str], declared: set[str], *, wider: bool) -> None:
+    """What was taken out of the spec, or changed there, must not be said any more."""
+    assert wider_than(SITED, replace(GOOD, extra=new), declared=declared) is wider

@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from fedid.domain.realm import ClientRecord, RealmFacts, Role, RoleMappings, SecretPolicy, UserRecord
+from fedid.domain.realm import (
+    ClientRecord,
+    ClientScope,
+    RealmFacts,
+    RealmScopes,
+    Role,
+    RoleMappings,
+    SecretPolicy,
+    UserRecord,
+)
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
@@ -69,6 +78,11 @@ class FakeIdentityProvider:
 
     # Clients
 
+    @property
+    def operator_client_id(self) -> str:
+        """Return a clientId that no bot has."""
+        return "fedid-operator"
+
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client unless its id or clientId is taken."""
         await self._begin("create_client", client.client_uuid)
@@ -108,6 +122,8 @@ class FakeIdentityProvider:
             previous_secret=old.previous_secret,
             previous_since=old.previous_since,
             not_before=client.not_before or old.not_before,
+            default_scopes=old.default_scopes,
+            optional_scopes=old.optional_scopes,
         )
         self._wrote("update_client", client.client_uuid)
 
@@ -128,6 +144,27 @@ class FakeIdentityProvider:
             message = f"client {client.client_id} has no service account"
             raise BackendRejectedError(message, backend=BACKEND)
         return str(self.realm.account_of(client_uuid).record.user_id)
+
+    async def realm_scopes(self, names: frozenset[str]) -> RealmScopes:
+        """Return all client scopes; from a cache, so not counted as a call."""
+        del names
+        await asyncio.sleep(0)
+        realm = self.realm
+        return RealmScopes(dict(realm.scopes), frozenset(realm.default_scopes), frozenset(realm.optional_scopes))
+
+    async def add_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Give a client a scope unless it has it."""
+        await self._begin("add_client_scope", client_uuid)
+        self._check_scope(client_uuid, scope)
+        self.realm.give_scope(client_uuid, scope.name, optional=scope.optional)
+        self._wrote("add_client_scope", client_uuid)
+
+    async def remove_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Take a scope from a client."""
+        await self._begin("remove_client_scope", client_uuid)
+        self._check_scope(client_uuid, scope)
+        self.realm.take_scope(client_uuid, scope.name)
+        self._wrote("remove_client_scope", client_uuid)
 
     # Two secrets
 
@@ -275,7 +312,7 @@ class FakeIdentityProvider:
         client = self.realm.authenticated(credentials)
         if client is None:
             return None
-        if unknown := scopes - self.realm.optional_scopes:
+        if unknown := scopes - client.default_scopes - client.optional_scopes:
             message = f"Keycloak refuses (400 invalid_scope): Invalid scopes: {' '.join(sorted(unknown))}"
             raise BackendRejectedError(message, backend=BACKEND)
         token = self._issue(client, scopes)
@@ -336,6 +373,12 @@ class FakeIdentityProvider:
         await asyncio.sleep(0)
         found = self.realm.roles.values()
         return {role.name: role for role in found if role.client_id == client_id and role.name in names}
+
+    def _check_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        if client_uuid not in self.realm.clients:
+            _raise_gone("client")
+        if self.realm.scopes.get(scope.name) != scope.scope_id:
+            _raise_gone("scope")
 
     def _ids(self, roles: frozenset[Role]) -> set[str]:
         if any(self.realm.roles.get(role.role_id) is None for role in roles):

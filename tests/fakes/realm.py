@@ -36,6 +36,11 @@ KEYCLOAK_FLAGS = {
     "fullScopeAllowed": True,
 }
 """What Keycloak adds to a client that does not say otherwise."""
+DEFAULT_SCOPES = ("acr", "basic", "email", "profile", "roles", "service_account", "web-origins")
+"""What a new client with a service account gets in a new realm."""
+OPTIONAL_SCOPES = ("address", "microprofile-jwt", "offline_access", "organization", "phone")
+NAMED_IN_TOKENS = ("email", "profile")
+"""Those of them that a token names."""
 KEYCLOAK_ATTRIBUTES = {"realm_client": "false", "backchannel.logout.session.required": "true"}
 
 
@@ -88,6 +93,10 @@ class FakeRealm:
         """Ids of the roles that a composite role brings along, by its id."""
         self.groups: dict[str, str] = {}
         """Id by path."""
+        self.scopes: dict[str, str] = {}
+        """Id by name."""
+        self.default_scopes, self.optional_scopes = set(DEFAULT_SCOPES), set(OPTIONAL_SCOPES)
+        """What a new client gets."""
         self.tokens: dict[str, TokenClaims] = {}
         """Every token ever issued."""
         self.assertions: dict[str, str] = {}
@@ -98,10 +107,10 @@ class FakeRealm:
         """What the realm's SSO Session Max caps every token to."""
         self.secret_policy: SecretPolicy | None = None
         """Lets clients with fedid's attribute have two secrets."""
-        self.optional_scopes: frozenset[str] = frozenset({"address", "phone", "offline_access", "microprofile-jwt"})
-        """What every client may ask for."""
         self.owner_attributes_kept = True
         """Whether the user profile declares our marks; if not they are dropped without a word."""
+        for scope in (*DEFAULT_SCOPES, *OPTIONAL_SCOPES):
+            self.add_scope(scope)
         for role in DEFAULT_ROLES:
             self.add_role(role)
         self.default_role = self.add_role(f"default-roles-{name.lower()}", brings=DEFAULT_ROLES)
@@ -150,6 +159,35 @@ class FakeRealm:
         for user in self.users.values():
             user.groups.discard(path)
 
+    def add_scope(self, name: str) -> str:
+        """Make a client scope; return its id."""
+        self.scopes[name] = new_id()
+        return self.scopes[name]
+
+    def delete_scope(self, name: str) -> None:
+        """Delete a client scope; no client has it any more."""
+        del self.scopes[name]
+        self.default_scopes.discard(name)
+        self.optional_scopes.discard(name)
+        for client_uuid in self.clients:
+            self.take_scope(client_uuid, name)
+
+    def give_scope(self, client_uuid: str, name: str, *, optional: bool = False) -> None:
+        """Give a client a scope by hand, unless it has it in either way."""
+        client = self.clients[client_uuid]
+        if name not in client.default_scopes | client.optional_scopes:
+            field_name = "optional_scopes" if optional else "default_scopes"
+            self.change_client(client_uuid, **{field_name: getattr(client, field_name) | {name}})
+
+    def take_scope(self, client_uuid: str, name: str) -> None:
+        """Take a scope from a client by hand, whichever way it has it."""
+        client = self.clients[client_uuid]
+        self.change_client(
+            client_uuid,
+            default_scopes=client.default_scopes - {name},
+            optional_scopes=client.optional_scopes - {name},
+        )
+
     # Clients
 
     def client(self, client_id: str) -> ClientRecord | None:
@@ -180,6 +218,8 @@ class FakeRealm:
             flags={**KEYCLOAK_FLAGS, **client.flags},
             attributes={**KEYCLOAK_ATTRIBUTES, **{k: v for k, v in client.attributes.items() if v}},
             mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
+            default_scopes=frozenset(self.default_scopes),
+            optional_scopes=frozenset(self.optional_scopes),
         )
         self.clients[client.client_uuid] = client
         name = f"service-account-{client.client_id.lower()}"
@@ -207,7 +247,8 @@ class FakeRealm:
     def add_mapper(self, client_uuid: str, name: str) -> None:
         """Add a protocol mapper to a client by hand."""
         client = self.clients[client_uuid]
-        mapper = ProtocolMapper(name, "oidc-hardcoded-claim-mapper", {"claim.name": name, "claim.value": "by hand"})
+        config = {"claim.name": name, "claim.value": "by hand", "access.token.claim": "true"}
+        mapper = ProtocolMapper(name, "oidc-hardcoded-claim-mapper", config)
         self.change_client(client_uuid, mappers=(*client.mappers, mapper))
 
     def delete_client(self, client_uuid: str) -> None:
@@ -276,7 +317,8 @@ class FakeRealm:
             audiences=frozenset({"account", *clients, *_audiences(client.mappers)}),
             realm_roles=frozenset(role.name for role in held if role.client_id is None),
             client_roles={one: frozenset(role.name for role in held if role.client_id == one) for one in clients},
-            scopes=frozenset({"email", "profile", *scopes}),
+            scopes=frozenset(client.default_scopes - (set(DEFAULT_SCOPES) - set(NAMED_IN_TOKENS))) | scopes,
+            extra=_hardcoded(client.mappers),
         )
         token = Sensitive(f"header.{claims.token_id}.signature")
         self.tokens[token.reveal()] = claims
@@ -345,6 +387,15 @@ class FakeRealm:
 def new_id() -> str:
     """Return an id as Keycloak makes them."""
     return str(uuid.uuid4())
+
+
+def _hardcoded(mappers: Iterable[ProtocolMapper]) -> dict[str, str]:
+    """Return the claims of the mappers that have a fixed text for the access token."""
+    return {
+        mapper.config["claim.name"]: mapper.config["claim.value"]
+        for mapper in mappers
+        if mapper.type == "oidc-hardcoded-claim-mapper" and mapper.config.get("access.token.claim") == "true"
+    }
 
 
 def _audiences(mappers: Iterable[ProtocolMapper]) -> set[str]:

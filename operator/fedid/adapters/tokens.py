@@ -17,6 +17,7 @@ from typing import Final
 
 import jwt
 
+from fedid.domain.claims import is_free_claim
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import TokenClaims
 from fedid.engine import SingleFlight
@@ -158,6 +159,7 @@ def _claims(payload: Mapping[str, object]) -> TokenClaims:
         if isinstance(clients, Mapping)
         else {},
         scopes=frozenset(str(payload.get("scope") or "").split()),
+        extra={name: value for name, value in payload.items() if isinstance(value, str) and is_free_claim(name)},
     )
 
 

@@ -40,7 +40,11 @@ __all__ = [
 ]
 
 PREVIOUS_SECRET = "previous_client_secret"
+ADOPT_ASK = Ask(AskKind.ADOPT, "true")
+RETAIN_ASK = Ask(AskKind.RETAIN, "true")
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
+_CLAIM_MAPPER = "oidc-hardcoded-claim-mapper"
+_CLAIM_VALUE = "claim.value"
 _KEYCLOAKS_OWN = ("realm_client", "client.secret.", "backchannel.logout.")
 """How the attributes begin that Keycloak sets by itself (26.7.3)."""
 TWO_SECRETS = "fedid.secret-rotation"
@@ -102,6 +106,12 @@ class DesiredBot:
     tokens: tuple[DesiredToken, ...]
     issuer_url: str
     rotation: DesiredSecretRotation = DesiredSecretRotation()
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Beside those that the realm gives to every client."""
+    claims: Mapping[str, str] = field(default_factory=dict)
+    adopt: bool = False
+    """Whether a client of this clientId that nobody owns is taken over."""
     lifetime_limit: timedelta | None = None
     """The longest life that the grants allow a token; None: any."""
     authentication: BotAuthentication = field(default_factory=ClientSecret)
@@ -126,6 +136,7 @@ class DesiredBot:
             realm_roles=self.realm_roles,
             client_roles=self.client_roles,
             scopes=token.scopes if token is not None else frozenset(),
+            claims=self.claims,
         )
 
     def ask_hash(self, token: DesiredToken) -> str:
@@ -139,7 +150,8 @@ class DesiredBot:
             *sorted(f"role {role!r}" for role in self.realm_roles),
             *sorted(f"client {client!r} {role!r}" for client, roles in self.client_roles.items() for role in roles),
             *sorted(f"audience {audience!r}" for audience in self.audiences),
-            *sorted(f"scope {scope!r}" for scope in token.scopes),
+            *sorted(f"scope {name!r}" for name in self.default_scopes | token.scopes),
+            *sorted(f"claim {name!r} {value!r}" for name, value in self.claims.items()),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -152,6 +164,8 @@ def suspension_of(spec: BotClient, now: datetime) -> Suspension | None:
         now: The operator's clock (aware UTC); the very instant of `expiresAt` is too late.
     """
     nothing = "nothing of this bot exists outside the cluster"
+    if spec.retain:
+        nothing = "nothing of this bot is good any more, and its client was released where a grant lets it stay"
     anew = "for a new secret and new tokens"
     if spec.suspend:  # before the other: an instant that passes meanwhile changes nothing, the status included
         message = f"spec.suspend is true, so {nothing}; set it to false, or take it out, {anew}"
@@ -174,6 +188,12 @@ def asks_of_bot(spec: BotClient, federation: Federation) -> frozenset[Ask]:
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
     asks |= {Ask(AskKind.SCOPE, scope) for token in spec.tokens for scope in token.scopes}
     asks |= {Ask(AskKind.VAULT_PATH, place.ask) for place in deliveries(spec, federation).values()}
+    asks |= {Ask(AskKind.SCOPE, scope) for scope in spec.default_scopes | spec.optional_scopes}
+    asks |= {Ask(AskKind.CLAIM, name) for name in spec.claims}
+    if spec.retain:
+        asks.add(RETAIN_ASK)
+    if spec.adopt:
+        asks.add(ADOPT_ASK)
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
     return frozenset(asks)
@@ -214,6 +234,7 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
     asked = {token.lifetime for token in spec.tokens if token.lifetime is not None and token.type == JWT}
     lifetime = _limited(min(asked) if asked else federation.token_lifetime, verdict)
     denied = verdict.denied
+    asked_scopes = frozenset(scope for token in spec.tokens for scope in token.scopes)
     places = {
         name: place
         for name, place in deliveries(spec, federation).items()
@@ -232,6 +253,12 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
             if (kept := frozenset(r for r in roles if Ask(AskKind.CLIENT_ROLE, r, client) not in denied))
         },
         audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
+        default_scopes=frozenset(s for s in spec.default_scopes if Ask(AskKind.SCOPE, s) not in denied),
+        # What a token asks for with itself has to be on the client.
+        optional_scopes=frozenset(s for s in spec.optional_scopes | asked_scopes if Ask(AskKind.SCOPE, s) not in denied)
+        - spec.default_scopes,
+        claims={name: value for name, value in spec.claims.items() if Ask(AskKind.CLAIM, name) not in denied},
+        adopt=spec.adopt and ADOPT_ASK not in denied,
         lifetime=lifetime,
         tokens=tuple(_token(token, places.get(token.name), federation, verdict) for token in spec.tokens),
         issuer_url=federation.keycloak.issuer_url,
@@ -314,20 +341,36 @@ def desired_client(
             TWO_SECRETS: "true",
             **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),
         },
-        mappers=tuple(
-            ProtocolMapper(
-                name=f"audience {audience}",
-                type=_AUDIENCE_MAPPER,
-                config={
-                    "included.custom.audience": audience,
-                    "access.token.claim": "true",
-                    "introspection.token.claim": "true",
-                },
-            )
-            for audience in sorted(bot.audiences)
-        ),
+        mappers=(*map(_audience_mapper, sorted(bot.audiences)), *map(_claim_mapper, sorted(bot.claims.items()))),
         authenticator=authenticator_of(bot.authentication),
         not_before=not_before,
+    )
+
+
+def _audience_mapper(audience: str) -> ProtocolMapper:
+    return ProtocolMapper(
+        name=f"audience {audience}",
+        type=_AUDIENCE_MAPPER,
+        config={
+            "included.custom.audience": audience,
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    )
+
+
+def _claim_mapper(claim: tuple[str, str]) -> ProtocolMapper:
+    name, value = claim
+    return ProtocolMapper(
+        name=f"claim {name}",
+        type=_CLAIM_MAPPER,
+        config={
+            "claim.name": name,
+            _CLAIM_VALUE: value,
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
     )
 
 
@@ -385,5 +428,6 @@ def _surplus_attributes(desired: ClientRecord, observed: ClientRecord) -> list[s
 def _comparable(mappers: tuple[ProtocolMapper, ...]) -> frozenset[tuple[str, str, frozenset[tuple[str, str]]]]:
     """Return mappers as a set; `false` is what Keycloak assumes where a switch is not set."""
     return frozenset(
-        (m.name, m.type, frozenset((k, v) for k, v in m.config.items() if v not in {"false", ""})) for m in mappers
+        (m.name, m.type, frozenset((k, v) for k, v in m.config.items() if k == _CLAIM_VALUE or v not in {"false", ""}))
+        for m in mappers
     )

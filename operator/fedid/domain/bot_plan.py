@@ -11,6 +11,8 @@ from datetime import datetime
 from fedid.domain.bot import DesiredBot, client_differences, desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
+    AddScopes,
+    AdoptClient,
     BotStep,
     CreateClient,
     EndPreviousSecret,
@@ -19,17 +21,18 @@ from fedid.domain.bot_steps import (
     ProveSecret,
     PublishSecret,
     RemoveRoles,
+    RemoveScopes,
     UpdateClient,
 )
-from fedid.domain.realm import Role, role_changes
+from fedid.domain.realm import Role, role_changes, scope_changes
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due
 from fedid.domain.token_plan import token_steps
 
-__all__ = ["NOT_BEFORE", "plan_bot"]
+__all__ = ["CLOCK_TOLERANCE_SECONDS", "NOT_BEFORE", "plan_bot"]
 
 NOT_BEFORE = "notBefore"
-_CLOCK_TOLERANCE_SECONDS = 5
+CLOCK_TOLERANCE_SECONDS = 5
 """How far what is known of Keycloak's clock may lag behind it."""
 
 
@@ -51,12 +54,14 @@ def plan_bot(  # noqa: PLR0913 - the three states and what decides about time
         now: Keycloak's clock (aware UTC), since it set the tokens' instants.
         request: What a person asks to be replaced now.
     """
+    if observed.unowned is not None:
+        return (AdoptClient(observed.unowned),)
     client_steps: tuple[BotStep, ...] = ()
     role_steps: tuple[BotStep, ...] = ()
     publish_secret = False
     if observed.keycloak_seen:
         client_steps = _client_steps(desired, observed, request, uid, now)
-        role_steps = _role_steps(observed, roles)
+        role_steps = (*_scope_steps(desired, observed), *_role_steps(observed, roles))
         publish_secret = secret_publication_due(desired, observed, client_steps)
     remade = any(isinstance(step, CreateClient) for step in client_steps)
     tokens = token_steps(desired, observed, request, uid, now, remade=remade)
@@ -72,7 +77,7 @@ def _client_steps(
     if observed.client is None:
         return (CreateClient(keep_secret=kept_secret(observed)),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
-    if observed.client.not_before > now.timestamp() + _CLOCK_TOLERANCE_SECONDS:
+    if observed.client.not_before > now.timestamp() + CLOCK_TOLERANCE_SECONDS:
         # By hand: until that instant every token would be refused, the next one too.
         fields = (*fields, NOT_BEFORE)
     change = secret_change(desired, observed, request, uid, now)
@@ -88,6 +93,16 @@ def _client_steps(
     if change.end_previous:
         steps.append(EndPreviousSecret())
     return tuple(steps)
+
+
+def _scope_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
+    if observed.realm_scopes is None:
+        return ()
+    removed, added = scope_changes(
+        desired.default_scopes, desired.optional_scopes, observed.client, observed.realm_scopes
+    )
+    # In this order: a client that has a scope in one way is not given it in the other.
+    return (*((RemoveScopes(removed),) if removed else ()), *((AddScopes(added),) if added else ()))
 
 
 def _role_steps(observed: ObservedBot, roles: frozenset[Role]) -> tuple[BotStep, ...]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fedid.domain.realm import ClientRecord, Role, RoleMappings, SecretPolicy
+from fedid.domain.realm import ClientRecord, ClientScope, RealmScopes, Role, RoleMappings, SecretPolicy
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import OpaqueToken
 from fedid.domain.tokens import TokenClaims
 
 __all__ = [
     "AddRoles",
+    "AddScopes",
+    "AdoptClient",
     "BotStep",
     "CreateClient",
     "DeliverToken",
@@ -27,6 +29,7 @@ __all__ = [
     "PublishToken",
     "Recorded",
     "RemoveRoles",
+    "RemoveScopes",
     "UpdateClient",
     "WithdrawCopy",
     "WithdrawToken",
@@ -38,6 +41,27 @@ class CreateClient:
     """Create the client, with the secret that Vault still holds or a fresh one."""
 
     keep_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptClient:
+    """Make a client that nobody owns wholly ours, and end everything that it was used with; then look at it."""
+
+    client: ClientRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AddScopes:
+    """Give client scopes to the client."""
+
+    scopes: frozenset[ClientScope]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveScopes:
+    """Take client scopes from the client."""
+
+    scopes: frozenset[ClientScope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +166,12 @@ class WithdrawToken:
 
 BotStep = (
     CreateClient
+    | AdoptClient
     | KeepSecret
     | UpdateClient
     | EndPreviousSecret
+    | RemoveScopes
+    | AddScopes
     | AddRoles
     | RemoveRoles
     | ProveSecret
@@ -185,6 +212,8 @@ class ObservedBot:
     keycloak_seen: bool
     """False on a pass that only renews tokens: client and roles are taken to be right."""
     client: ClientRecord | None = None
+    unowned: ClientRecord | None = None
+    """A client of the clientId that nobody owns and the spec may take over; `client` is None then."""
     mappings: RoleMappings | None = None
     subject: str | None = None
     """User id of the service account; None: there is none, or nobody looked (`client` is None then)."""
@@ -201,6 +230,8 @@ class ObservedBot:
     consumers_hold: bool = True
     """Whether every mounted Secret has the newest bot secret."""
     recorded: Recorded = field(default_factory=Recorded)
+    realm_scopes: RealmScopes | None = None
+    """None: nobody looked; the client's scopes are taken to be right."""
 
     @property
     def known_subject(self) -> str | None:

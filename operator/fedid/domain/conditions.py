@@ -63,6 +63,7 @@ class Reason(StrEnum):
     FEDERATION_IN_USE = "FederationInUse"
     ROLE_MISSING = "RoleMissing"
     GROUP_MISSING = "GroupMissing"
+    SCOPE_MISSING = "ScopeMissing"
     TOKEN_REJECTED = "TokenRejected"
     BOT_MISSING = "BotMissing"
     BOT_DELETING = "BotDeleting"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from fedid.domain.claims import is_free_claim
 from fedid.domain.durations import duration, duration_text
 from fedid.domain.fields import (
     Body,
+    flag,
     items,
     section_or_empty,
     text_or_none,
@@ -22,7 +24,7 @@ from fedid.domain.fields import (
 )
 from fedid.domain.label_selector import LabelSelector, parse_selector
 
-__all__ = ["Ask", "AskKind", "Grant", "Verdict", "judge", "parse_grants"]
+__all__ = ["Ask", "AskKind", "Grant", "Verdict", "is_reserved_client", "judge", "parse_grants"]
 
 RESERVED_CLIENTS = frozenset(
     {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
@@ -30,7 +32,7 @@ RESERVED_CLIENTS = frozenset(
 """Keycloak's own clients: their roles administer the realm, so no wildcard ever covers them."""
 
 
-def _is_reserved(client_id: str) -> bool:
+def is_reserved_client(client_id: str) -> bool:
     """Tell whether a client is Keycloak's own; in the realm `master` each realm has one, named `<realm>-realm`."""
     return client_id in RESERVED_CLIENTS or client_id.endswith("-realm")
 
@@ -47,10 +49,13 @@ class AskKind(StrEnum):
     CLIENT_ROLE = "clientRoles"
     GROUP = "groups"
     AUDIENCE = "audiences"
-    SCOPE = "scopes"
     VAULT_PATH = "vaultPaths"
     """`<mount>/<path>`; a pattern may hold `{namespace}` for the namespace that asks."""
     CLIENT_ID = "clientIds"
+    CLAIM = "claims"
+    SCOPE = "scopes"
+    ADOPT = "adopt"
+    RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
     """A limit rather than a list: only ever denied, never matched."""
 
@@ -59,10 +64,12 @@ _LISTED = (
     AskKind.REALM_ROLE,
     AskKind.GROUP,
     AskKind.AUDIENCE,
+    AskKind.CLIENT_ID,
+    AskKind.CLAIM,
     AskKind.SCOPE,
     AskKind.VAULT_PATH,
-    AskKind.CLIENT_ID,
 )
+_SWITCHES = (AskKind.ADOPT, AskKind.RETAIN)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,6 +99,8 @@ class Grant:
     client_roles: Mapping[str, tuple[str, ...]]
     """Client id to patterns of its roles."""
     max_token_lifetime: timedelta | None
+    switches: frozenset[AskKind] = frozenset()
+    """What it lets its namespaces do that has no value of its own."""
 
     def matches(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Tell whether the rule is about this namespace (by name or by selector)."""
@@ -101,13 +110,17 @@ class Grant:
         """Tell whether the rule lets one of its namespaces have this."""
         if ask.kind is AskKind.GROUP and not _is_plain_path(ask.value):
             return False
+        if ask.kind in _SWITCHES:
+            return ask.kind in self.switches
+        if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
+            return False  # no rule gives away what the protocol goes by
         if ask.kind is AskKind.VAULT_PATH:
             patterns = self.patterns.get(ask.kind, ())
             return any(_matches(pattern.replace("{namespace}", namespace), ask.value) for pattern in patterns)
         if ask.kind is not AskKind.CLIENT_ROLE:
             return any(_matches(pattern, ask.value) for pattern in self.patterns.get(ask.kind, ()))
         patterns = self.client_roles.get(ask.client_id, ())
-        if _is_reserved(ask.client_id):
+        if is_reserved_client(ask.client_id):
             return ask.value in patterns
         return any(_matches(pattern, ask.value) for pattern in patterns)
 
@@ -115,6 +128,7 @@ class Grant:
         """Return the rule in one line for a message."""
         what = [f"{kind}: {', '.join(values)}" for kind, values in self.patterns.items() if values]
         what += [f"clientRoles: {client}/({', '.join(roles)})" for client, roles in self.client_roles.items()]
+        what += [f"{kind}: true" for kind in sorted(self.switches)]
         if self.max_token_lifetime is not None:
             what.append(f"maxTokenLifetime: {duration_text(self.max_token_lifetime)}")
         whom = [
@@ -205,6 +219,7 @@ def _parse_grant(path: str, raw: Body, index: int) -> Grant:
         patterns={kind: texts(raw, f"{path}.{kind}") for kind in _LISTED},
         client_roles=texts_by_name(raw, f"{path}.clientRoles"),
         max_token_lifetime=duration(lifetime, f"{path}.maxTokenLifetime") if lifetime is not None else None,
+        switches=frozenset(kind for kind in _SWITCHES if flag(raw, f"{path}.{kind}", default=False)),
     )
 
 

@@ -15,13 +15,16 @@ __all__ = [
     "CLIENT_SECRET",
     "SERVICE_ACCOUNTS",
     "ClientRecord",
+    "ClientScope",
     "ProtocolMapper",
     "RealmFacts",
+    "RealmScopes",
     "Role",
     "RoleMappings",
     "SecretPolicy",
     "UserRecord",
     "role_changes",
+    "scope_changes",
 ]
 
 OWNER_ATTRIBUTE = "fedid.owner"
@@ -71,8 +74,33 @@ class ClientRecord:
     """On read: the secret before, which is good too where the realm keeps two. Never written."""
     previous_since: datetime | None = None
     """When it became the previous one (aware UTC, Keycloak's clock)."""
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Names of its client scopes; only read: a new client gets the realm's, and an update leaves them alone."""
     not_before: int = 0
     """Tokens issued before this instant (seconds since the epoch, Keycloak's clock) are refused."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ClientScope:
+    """A client scope as one client has it, or is to have it."""
+
+    name: str
+    scope_id: str
+    optional: bool
+    """Whether it counts only where a token request names it (RFC 6749 section 3.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealmScopes:
+    """The OpenID Connect client scopes of a realm."""
+
+    ids: Mapping[str, str]
+    """Keycloak's id by name."""
+    default: frozenset[str]
+    """Names of those that every new client with a service account gets."""
+    optional: frozenset[str]
+    """Names of those that every new client gets as optional ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +175,30 @@ def role_changes(held: RoleMappings | None, wanted: frozenset[Role]) -> tuple[fr
         frozenset(role for role in mapped if role.role_id not in wanted_ids),
         frozenset(role for role in wanted if role.role_id not in mapped_ids),
     )
+
+
+def scope_changes(
+    default: frozenset[str], optional: frozenset[str], client: ClientRecord | None, realm: RealmScopes
+) -> tuple[frozenset[ClientScope], frozenset[ClientScope]]:
+    """Return (scopes to take from the client, scopes to give to it).
+
+    A client has the realm's own and the declared ones, and no others. A scope is default or optional, never both: what
+    is declared goes before what the realm says, and default before optional.
+
+    Args:
+        default: Names of the declared default scopes.
+        optional: Names of the declared optional scopes.
+        client: As observed; None: it is new, and has what the realm gives.
+        realm: Its scopes; what it does not have is left out.
+    """
+    wanted_default = default | (realm.default - optional)
+    wanted_optional = (optional | realm.optional) - wanted_default
+    wanted = {(name, False) for name in wanted_default} | {(name, True) for name in wanted_optional}
+    had_default = client.default_scopes if client is not None else realm.default
+    had_optional = client.optional_scopes if client is not None else realm.optional
+    had = {(name, False) for name in had_default} | {(name, True) for name in had_optional}
+
+    def known(some: set[tuple[str, bool]]) -> frozenset[ClientScope]:
+        return frozenset(ClientScope(name, realm.ids[name], optional) for name, optional in some if name in realm.ids)
+
+    return known(had - wanted), known(wanted - had)

@@ -147,6 +147,15 @@ class BotClient:
     audiences: frozenset[str]
     tokens: tuple[TokenSpec, ...]
     secret_rotation: SecretRotation | None = None
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Client scopes beside those that the realm gives to every client."""
+    claims: Mapping[str, str] = field(default_factory=dict)
+    """Hard-coded claims of its tokens, name to value."""
+    adopt: bool = False
+    """Whether it takes over a client of its clientId that nobody owns."""
+    retain: bool = False
+    """Whether its client outlives it, as nobody's and with a secret that nobody knows."""
     suspend: bool = False
     """Whether nothing of it may exist outside the cluster until further notice."""
     authentication: BotAuthentication = field(default_factory=ClientSecret)
@@ -237,6 +246,11 @@ def parse_bot_client(body: Body) -> BotClient:
         tokens=tuple(_token(token, path) for path, token in items(spec, "spec.tokens")),
         secret_rotation=_secret_rotation(spec),
         authentication=parse_authentication(spec, meta.key.namespace),
+        default_scopes=frozenset(texts(spec, "spec.defaultScopes")),
+        optional_scopes=frozenset(texts(spec, "spec.optionalScopes")),
+        claims=text_by_name(spec, "spec.claims"),
+        adopt=flag(spec, "spec.adopt", default=False),
+        retain=_retains(spec),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
     )
@@ -311,6 +325,14 @@ def _secret_rotation(spec: Body) -> SecretRotation | None:
         overlap=_duration(rotation, f"{path}.overlap", None),
         allow_interruption=flag(rotation, f"{path}.allowInterruption", default=False),
     )
+
+
+def _retains(spec: Body) -> bool:
+    policy = text_or_none(spec, "spec.deletionPolicy") or "Delete"
+    if policy not in {"Delete", "Retain"}:
+        message = f"spec.deletionPolicy is {policy!r}; write Delete or Retain"
+        raise InvalidSpecError(message)
+    return policy == "Retain"
 
 
 def _pod_selector(spec: Body) -> LabelSelector | None:

@@ -134,7 +134,7 @@ def _why_minted(  # noqa: PLR0913
     if observed.client is not None and claims.issued_at.timestamp() < observed.client.not_before:
         return "the client's notBefore refuses it"
     if observed.recorded.ask_hashes.get(token.name) != desired.ask_hash(token):
-        return "roles, audiences, scopes or lifetime changed"
+        return "roles, audiences, scopes, claims or lifetime changed"
     if _has_moved(token, observed):
         return "its copy goes elsewhere"
     if now >= renewal_due_at(claims.issued_at, claims.expires_at, uid, token.renew_before):

@@ -6,8 +6,8 @@ clients), RFC 9068 (JWT access tokens).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -76,6 +76,9 @@ class TokenClaims:
     realm_roles: frozenset[str]
     client_roles: Mapping[str, frozenset[str]]
     scopes: frozenset[str] = frozenset()
+    """Scopes that it names; Keycloak leaves out those that say so."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further claims that are texts, and neither the protocol's nor Keycloak's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class TokenExpectation:
     client_roles: Mapping[str, frozenset[str]]
     scopes: frozenset[str] = frozenset()
     """Asked for with this very token."""
+    claims: Mapping[str, str] = field(default_factory=dict)
 
 
 def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, ...]:
@@ -118,6 +122,8 @@ def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, 
             faults.append(f"role {', '.join(missing)} of client {client_id} is missing")
     if missing := sorted(expected.scopes - claims.scopes):
         faults.append(f"scope {', '.join(missing)} is missing (is it in the client scope's own token scope?)")
+    if wrong := sorted(name for name, value in expected.claims.items() if claims.extra.get(name) != value):
+        faults.append(f"claim {', '.join(wrong)} is not as declared (does a client scope set it too?)")
     lifetime = claims.expires_at - claims.issued_at
     if lifetime > expected.lifetime + _ROUNDING:
         faults.append(f"it lives {lifetime}, longer than the {expected.lifetime} asked for")
@@ -131,11 +137,20 @@ def outlives(claims: TokenClaims, limit: timedelta | None) -> bool:
     return limit is not None and claims.expires_at - claims.issued_at > limit + _ROUNDING
 
 
-def wider_than(old: TokenClaims, new: TokenClaims) -> bool:
-    """Tell whether the old token grants something that the new one does not, so that it must be revoked."""
+def wider_than(old: TokenClaims, new: TokenClaims, *, declared: Collection[str] = ()) -> bool:
+    """Tell whether the old token says something that the new one does not, so that it must be revoked.
+
+    Args:
+        old: The published one.
+        new: The one that takes its place.
+        declared: Claims whose values are compared too. Of others only the names are: a mapper of the realm may give
+            every token another value, and a routine renewal must not end the token that it replaces.
+    """
     return bool(
         old.realm_roles - new.realm_roles
-        or old.scopes - new.scopes
         or old.audiences - new.audiences
         or any(roles - new.client_roles.get(client_id, frozenset()) for client_id, roles in old.client_roles.items())
+        or old.scopes - new.scopes
+        or old.extra.keys() - new.extra.keys()
+        or any(old.extra.get(name, value) != value for name, value in new.extra.items() if name in declared)
     )

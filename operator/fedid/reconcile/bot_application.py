@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from fedid.domain.bot import DesiredBot, corrected, desired_client
 from fedid.domain.bot_plan import NOT_BEFORE
 from fedid.domain.bot_steps import (
     AddRoles,
+    AddScopes,
+    AdoptClient,
     BotStep,
     CreateClient,
     DeliverToken,
@@ -21,18 +24,20 @@ from fedid.domain.bot_steps import (
     PublishSecret,
     PublishToken,
     RemoveRoles,
+    RemoveScopes,
     UpdateClient,
     WithdrawCopy,
     WithdrawToken,
 )
 from fedid.domain.conditions import ConditionType, Reason, condition_of
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.secret_plan import published_unrecorded
 from fedid.errors import NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts, facts_before
 from fedid.reconcile.bot_secret import SecretSteps
 from fedid.reconcile.bot_tokens import BotTokenSteps
-from fedid.reconcile.roles import role_names
+from fedid.reconcile.roles import role_names, scope_names
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotApplication"]
@@ -50,18 +55,21 @@ class BotApplication:
         self._world = world
         self._body = body
         self._tell_repairs = tell_repairs
-        self._desired = desired
+        self._backends = backends
         self._provider = backends.identity_provider
-        self._context = BotContext(world, body, desired, backends)
-        self._secrets = SecretSteps(self._context)
-        self._tokens = BotTokenSteps(self._context, self._secrets)
+        self._use(desired)
 
     async def apply(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> BotFacts | None:
-        """Carry out the steps; None if the client to be created was there already (observe, then plan again).
+        """Carry out the steps; None if the client to be created was there already, or was adopted.
+
+        Then what is to be done with it is known after another look: observe, then plan again.
 
         Raises:
             Error: A step failed; what was done before it stays and is found again by the next pass.
         """
+        if observed.client is not None:
+            # An adopted one keeps its id.
+            self._use(replace(self._desired, client_uuid=observed.client.client_uuid))
         facts = facts_before(self._desired, observed)
         if observed.keycloak_seen and published_unrecorded(self._desired, observed):
             facts.rotated, facts.secret_issued_at = True, self._provider.server_now()
@@ -74,8 +82,10 @@ class BotApplication:
 
     async def _take(self, step: BotStep, facts: BotFacts, observed: ObservedBot) -> bool:  # noqa: PLR0912
         match step:
-            case CreateClient():
-                return await self._create_client(step, facts, observed)
+            case CreateClient() | AdoptClient():
+                return await self._begin_client(step, facts, observed)
+            case RemoveScopes() | AddScopes():
+                await self._change_scopes(step)
             case KeepSecret():
                 await self._secrets.keep(facts)
             case UpdateClient():
@@ -110,6 +120,18 @@ class BotApplication:
                 assert_never(step)
         return True
 
+    def _use(self, desired: DesiredBot) -> None:
+        self._desired = desired
+        self._context = BotContext(self._world, self._body, desired, self._backends)
+        self._secrets = SecretSteps(self._context)
+        self._tokens = BotTokenSteps(self._context, self._secrets)
+
+    async def _begin_client(self, step: CreateClient | AdoptClient, facts: BotFacts, observed: ObservedBot) -> bool:
+        if isinstance(step, CreateClient):
+            return await self._create_client(step, facts, observed)
+        await self._adopt_client(step.client)
+        return False
+
     async def _create_client(self, step: CreateClient, facts: BotFacts, observed: ObservedBot) -> bool:
         kept = observed.stored_client.data.get("client_secret") if observed.stored_client is not None else None
         facts.secret = kept if step.keep_secret and kept else self._world.fresh_secret()
@@ -129,6 +151,27 @@ class BotApplication:
             self._context.audit("CreateClient", client_id=self._desired.client_id)
         return created
 
+    async def _adopt_client(self, client: ClientRecord) -> None:
+        """Make it ours in one write: mark, flags, mappers, addresses, secret, and an end to the tokens of before.
+
+        Whoever put its service account into groups gave it their roles, so it leaves them before; that is repeated if
+        a crash comes in between, which it could not be once the client is ours.
+        """
+        provider = self._provider
+        if client.flags.get(SERVICE_ACCOUNTS):
+            account = await provider.service_account_id(client.client_uuid)
+            for group_id in (await provider.user_groups(account)).values():
+                await provider.leave_group(account, group_id)
+        # The next second: tokens of this one are not to be told apart from those that were there.
+        after = int(provider.server_now_at_most().timestamp()) + 1
+        wanted = desired_client(self._desired, secret=self._world.fresh_secret(), not_before=after)
+        await provider.update_client(corrected(replace(wanted, client_uuid=client.client_uuid), client))
+        self._context.audit("AdoptClient", client_id=client.client_id, client_uuid=client.client_uuid)
+        message = f"Client {client.client_id} had no owner and was taken over; its secret and its tokens ended"
+        await self._world.cluster.emit(
+            self._body, reason="ClientAdopted", message=message, warning=False, action="Adopt"
+        )
+
     def _had_another_client(self) -> bool:
         """Tell whether a client of this id was there and is not any more, by no deletion of ours."""
         status = self._body.get("status") or {}
@@ -145,6 +188,13 @@ class BotApplication:
             facts.secret, facts.rotated = fresh, True
             facts.secret_issued_at = self._provider.server_now()
         self._context.audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
+
+    async def _change_scopes(self, step: RemoveScopes | AddScopes) -> None:
+        removes = isinstance(step, RemoveScopes)
+        change = self._provider.remove_client_scope if removes else self._provider.add_client_scope
+        for scope in sorted(step.scopes):
+            await change(self._desired.client_uuid, scope)
+        self._context.audit("RemoveScopes" if removes else "AddScopes", scopes=scope_names(step.scopes))
 
     async def _tell_repair(self, plan: tuple[BotStep, ...], observed: ObservedBot) -> None:
         """Tell an Event about what somebody changed by hand; a change of the spec is no repair."""
@@ -177,6 +227,10 @@ def _repair(step: BotStep, remade: set[str]) -> str | None:
             return "the client (deleted)"
         case UpdateClient(fields, replace_secret, rotation):
             return ", ".join([*fields, *(["secret"] if replace_secret and not rotation else [])]) or None
+        case AddScopes(scopes):
+            return f"client scopes removed ({', '.join(scope_names(scopes))})"
+        case RemoveScopes(scopes):
+            return f"client scopes added ({', '.join(scope_names(scopes))})"
         case AddRoles(roles):
             return f"roles removed ({', '.join(role_names(roles))})"
         case RemoveRoles(roles):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -55,7 +56,7 @@ from fedid.reconcile.gate import (
     require_usable,
     with_finalizer,
 )
-from fedid.reconcile.roles import existing_roles
+from fedid.reconcile.roles import existing_roles, existing_scopes
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
@@ -135,6 +136,8 @@ class BotReconciler:
         require_usable(backends, spec.meta, vault=True)
         body = await with_finalizer(world, body)
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
+        if known := (body.get("status") or {}).get("clientUuid"):
+            desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
         request = rotation_request(spec.meta.annotations, handled_rotations(body))
         if request is not None and not (request.tokens or request.secret):
@@ -208,37 +211,37 @@ class BotReconciler:
         world, meta = self._world, spec.meta
         status: Mapping[str, Any] = body.get("status") or {}
         roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
+        declared = desired.default_scopes | desired.optional_scopes
         never_made = not status.get("clientUuid")
         # A withdrawal that was begun and called off may have ended anything: look at all of it.
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         look = not fresh or bool(status.get("revocation")) or self._secret_matters(status, request, backends)
         if never_made:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
-            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
+            scopes = await existing_scopes(backends, declared) if declared else None
+            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes)
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
-        observed = await observe_bot(
-            backends,
-            meta.key,
-            client_uuid=desired.client_uuid,
-            client_id=desired.client_id,
-            owner=desired.owner,
-            status=status,
-            look=look or never_made,
-            consumers_hold=self._consumers_hold(meta, (status.get("secret") or {}).get("version")),
-        )
-        facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
-        if facts is None:
-            world.freshness.expire(meta.key)
-            message = f"Client {desired.client_id} appeared while it was being created; looking again"
-            raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
-        if not observed.keycloak_seen:
-            return facts
-        rotates = desired.rotation.every is not None or spec.secret_rotation is not None
-        if observed.client is not None and (rotates or (request is not None and request.secret and not facts.rotated)):
-            facts.obstacle = self._obstacle(desired, observed)
-        return self._looked(spec, facts, backends)
+        hold = self._consumers_hold(meta, (status.get("secret") or {}).get("version"))
+        for _ in range(2):  # what was adopted is looked at before anything is done with it
+            observed = await observe_bot(
+                backends, meta.key, desired, status=status, look=look or never_made, consumers_hold=hold
+            )
+            if observed.keycloak_seen:
+                observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
+            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
+            if facts is not None and observed.keycloak_seen:
+                pending = request is not None and request.secret and not facts.rotated
+                rotates = desired.rotation.every is not None or spec.secret_rotation is not None
+                if observed.client is not None and (rotates or pending):
+                    facts.obstacle = self._obstacle(desired, observed)
+                return self._looked(spec, facts, backends)
+            if facts is not None:
+                return facts
+        world.freshness.expire(meta.key)
+        message = f"Client {desired.client_id} appeared while it was being created; looking again"
+        raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
 
     def _obstacle(self, desired: DesiredBot, observed: ObservedBot) -> str | None:
         why = secret_obstacle(desired, observed)
@@ -333,7 +336,6 @@ class BotReconciler:
         fields = {
             "federation": name,
             "clientId": desired.client_id,
-            "clientUuid": desired.client_uuid,
             "revocation": None,
             **handled,
             **published,

@@ -38,6 +38,7 @@ class TokenFact:
 class BotFacts:
     """What is true after the plan was carried out; grows with every step."""
 
+    client_uuid: str
     secret: Sensitive | None = None
     previous_secret: Sensitive | None = None
     """Good too until it is ended."""
@@ -116,6 +117,7 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
     if secret is None and stored is not None:
         secret, previous = stored.data.get("client_secret"), stored.data.get(PREVIOUS_SECRET)
     facts = BotFacts(
+        client_uuid=desired.client_uuid,
         secret=secret,
         previous_secret=previous,
         previous_since=client.previous_since if client is not None else None,

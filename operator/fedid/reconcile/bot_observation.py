@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedid.domain.bot import TWO_SECRETS
+from fedid.domain.bot import TWO_SECRETS, DesiredBot
 from fedid.domain.bot_steps import ObservedBot, Recorded
 from fedid.domain.conditions import instant_in
-from fedid.domain.naming import ObjectKey
+from fedid.domain.grants import is_reserved_client
+from fedid.domain.naming import ObjectKey, client_uuid
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, RoleMappings
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import Location, OpaqueToken, delivered_to, opaque_in
@@ -18,7 +19,7 @@ from fedid.errors import OwnershipConflictError, StaleObjectError
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends
 
-__all__ = ["StoredCredentials", "observe_bot", "observe_stored", "own_client", "recorded_in"]
+__all__ = ["StoredCredentials", "client_of_bot", "observe_bot", "observe_stored", "recorded_in"]
 
 
 @dataclass(slots=True)
@@ -45,10 +46,8 @@ class StoredCredentials:
 async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     backends: Backends,
     bot: ObjectKey,
+    desired: DesiredBot,
     *,
-    client_uuid: str,
-    client_id: str,
-    owner: str,
     status: Mapping[str, Any],
     look: bool,
     consumers_hold: bool = True,
@@ -58,9 +57,8 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     Args:
         backends: Of the bot's Federation.
         bot: Which one.
-        client_uuid: Keycloak's id of its client, whether it exists or not.
-        client_id: Its clientId, to find a stranger by.
-        owner: Our owner mark.
+        desired: What it is to be: Keycloak's id of its client, whether that exists or not, its clientId, to find a
+            stranger by, and our owner mark.
         status: As last written.
         look: Whether Keycloak is asked too; without, only Vault is.
         consumers_hold: Whether every mounted Secret has the newest bot secret, as far as statuses tell.
@@ -68,21 +66,24 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     Raises:
         OwnershipConflictError: The clientId is somebody else's.
     """
-    client, subject, mappings, policy = None, None, None, None
+    client, unowned, subject, mappings, policy = None, None, None, None, None
     if look:
-        client = await own_client(backends, client_uuid, client_id, owner)
+        client, unowned = await _client(backends, desired)
         if client is not None:
             policy = await backends.identity_provider.secret_policy({**client.attributes, TWO_SECRETS: "true"})
         if client is not None and client.flags.get(SERVICE_ACCOUNTS):
-            subject, mappings = await _service_account(backends, client_uuid, status.get("serviceAccountSubject"))
-    stored = await observe_stored(backends, bot, owner, client_id)
+            subject, mappings = await _service_account(
+                backends, client.client_uuid, status.get("serviceAccountSubject")
+            )
+    stored = await observe_stored(backends, bot, desired.owner, desired.client_id)
     for path, whose in stored.strangers.items():
         message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
         raise OwnershipConflictError(message, backend="vault")
-    copies = await _copies(backends, stored, owner)
+    copies = await _copies(backends, stored, desired.owner)
     return ObservedBot(
         keycloak_seen=look,
         client=client,
+        unowned=unowned,
         mappings=mappings,
         subject=subject,
         stored_client=stored.client,
@@ -119,26 +120,50 @@ async def _service_account(backends: Backends, client_uuid: str, subject: str | 
     return subject, await provider.role_mappings(subject)
 
 
-async def own_client(backends: Backends, client_uuid: str, client_id: str, owner: str) -> ClientRecord | None:
-    """Return our client, or None if there is none and the clientId is free.
+async def client_of_bot(
+    backends: Backends, status: Mapping[str, Any], *, uid: str, client_id: str, owner: str
+) -> ClientRecord | None:
+    """Return the bot's client as it stands, whoever's mark it carries now, and nobody else's.
+
+    It has the id that the status tells; if that tells none yet, the one that derives from the uid, or, adopted by a
+    pass that did not come to its status, any under our mark.
+    """
+    provider = backends.identity_provider
+    client = await provider.read_client(status.get("clientUuid") or client_uuid(uid))
+    if client is not None or status.get("clientUuid"):
+        return client
+    found = await provider.find_client(client_id)
+    return await provider.read_client(found.client_uuid) if found is not None and found.owner == owner else None
+
+
+async def _client(backends: Backends, desired: DesiredBot) -> tuple[ClientRecord | None, ClientRecord | None]:
+    """Return (our client, one that nobody owns and that may be taken over), None for what there is not.
 
     Raises:
         OwnershipConflictError: The id or the clientId belongs to somebody else; nothing of it is read or changed.
     """
-    provider = backends.identity_provider
-    client = await provider.read_client(client_uuid)
-    if client is not None and client.owner == owner:
-        return client
-    stranger = client if client is not None else await provider.find_client(client_id)
-    if stranger is None:
-        return None
-    whose = f"carries the owner mark {stranger.owner}" if stranger.owner else "carries no owner mark of fedid"
-    what = f" ({stranger.object_name})" if stranger.object_name else ""
+    provider, client_id = backends.identity_provider, desired.client_id
+    found = await provider.read_client(desired.client_uuid)
+    if found is None or found.owner != desired.owner:
+        found = found if found is not None else await provider.find_client(client_id)
+        if found is not None and found.owner == desired.owner:
+            # Under another id: adopted by a pass that did not come to its status.
+            found = await provider.read_client(found.client_uuid)
+    if found is None or found.owner == desired.owner:
+        return found, None
+    whose = f"carries the owner mark {found.owner}" if found.owner else "carries no owner mark of fedid"
+    what = f" ({found.object_name})" if found.object_name else ""
+    advice = "Choose another spec.clientId (a new BotClient), or have its owner delete the client"
+    if found.owner is None:
+        keycloaks, ours = is_reserved_client(client_id), client_id == provider.operator_client_id
+        if desired.adopt and not keycloaks and not ours and found.client_id == client_id:
+            return None, found
+        if keycloaks or ours:
+            advice = f"It is {'one of Keycloak' if keycloaks else 'the operator'}'s own; choose another spec.clientId"
+        elif not desired.adopt:
+            advice += ", or take it over with spec.adopt: true, which needs a grant"
     realm = backends.federation.keycloak.realm
-    message = (
-        f"Client {client_id} of realm {realm} exists and {whose}{what}; it is left untouched. "
-        "Choose another spec.clientId (a new BotClient), or have its owner delete the client"
-    )
+    message = f"Client {client_id} of realm {realm} exists and {whose}{what}; it is left untouched. {advice}"
     raise OwnershipConflictError(message, backend="keycloak")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fedid.domain.bot import PREVIOUS_SECRET, client_entry
+from fedid.domain.bot_plan import CLOCK_TOLERANCE_SECONDS
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.conditions import Reason
 from fedid.domain.tokens import MintedToken, TokenExpectation, token_faults
-from fedid.errors import BackendRejectedError, BackendUnavailableError
+from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts
 from fedid.reconcile.bot_paths import SECRET_RETENTION
 
@@ -62,6 +63,7 @@ class SecretSteps:
             bot.world.freshness.expire(bot.key)
             message = f"The bot secret of {bot.key} is not in Vault; looking at Keycloak again"
             raise BackendUnavailableError(message, backend="vault")
+        self._require_not_before_passed(observed)
         client_id = bot.desired.client_id
         minted = await bot.provider.mint(bot.credentials(facts.secret), expected.scopes)
         faults = token_faults(minted.claims, expected) if minted is not None else ()
@@ -76,6 +78,16 @@ class SecretSteps:
             raise BackendRejectedError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
         facts.subject = minted.claims.subject
         return minted
+
+    def _require_not_before_passed(self, observed: ObservedBot) -> None:
+        """Wait for the second from which on the client's tokens are good; one far ahead is being put back."""
+        bot = self._bot
+        if observed.client is None:
+            return
+        ahead = observed.client.not_before - bot.provider.server_now().timestamp()
+        if 0 < ahead <= CLOCK_TOLERANCE_SECONDS:
+            message = f"Tokens of client {bot.desired.client_id} are good from the next second on; minting one then"
+            raise NotReadyError(message, reason=Reason.PROGRESSING)
 
     async def publish(self, version: int | None, facts: BotFacts) -> None:
         """Write the secret, and the one before while it is good, to Vault; then have consumers come for it at once."""

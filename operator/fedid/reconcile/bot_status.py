@@ -80,7 +80,13 @@ def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, f
         for token in desired.tokens
         if (fact := facts.tokens.get(token.name)) is not None
     ]
-    fields: dict[str, Any] = {"tokens": tokens}
+    fields: dict[str, Any] = {
+        "clientUuid": facts.client_uuid,
+        "tokens": tokens,
+        # What `kubectl get` shows of all credentials together: the instant that comes first.
+        "tokenExpiresAt": min((token["expiresAt"] for token in tokens), default=None),
+        "nextRotationAt": _earliest(spec, desired, facts),
+    }
     if facts.secret_version is not None:
         secret = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
         if facts.secret_issued_at is not None:
@@ -94,6 +100,17 @@ def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, f
     if facts.subject is not None:
         fields["serviceAccountSubject"] = facts.subject
     return fields
+
+
+def _earliest(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> str | None:
+    due = [
+        token_due_at(token, fact, spec.meta.uid)
+        for token in desired.tokens
+        if (fact := facts.tokens.get(token.name)) is not None
+    ]
+    secret_due = _secret_due_at(spec, desired, facts)
+    first = min([*due, *([secret_due] if secret_due is not None else [])], default=None)
+    return rfc3339(first) if first is not None else None
 
 
 def next_rotations(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> list[datetime]:

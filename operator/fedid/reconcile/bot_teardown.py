@@ -7,29 +7,27 @@ never kept waiting for Vault or for a pod: the authority refuses first, the trac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from fedid.domain.bot import PREVIOUS_SECRET
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
-from fedid.domain.naming import client_uuid
 from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
-from fedid.domain.sensitive import Sensitive
-from fedid.domain.token_entries import Location
 from fedid.domain.tokens import ClientCredentials, MintedToken
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
     BackendRejectedError,
-    BackendUnavailableError,
     Error,
     NotReadyError,
     OwnershipConflictError,
     StaleObjectError,
 )
-from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.bot_evidence import Evidence
+from fedid.reconcile.bot_observation import client_of_bot, observe_stored
 from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.bot_retention import BotRetention, is_retained, revocation_of
 from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.waiting import tell_waiting
@@ -37,27 +35,8 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotTeardown", "anything_made", "proof_of"]
 
-_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation")
+_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation", "tokenExpiresAt", "nextRotationAt")
 """Fields of the status that tell of something outside the cluster."""
-
-
-@dataclass(slots=True)
-class _Evidence:
-    """What is known of the bot's credentials, gathered before they end and presented after."""
-
-    client_id: str
-    tokens: dict[str, MintedToken] = field(default_factory=dict)
-    """Published tokens by name, and a probe under the empty name."""
-    secret: Sensitive | None = None
-    previous_secret: Sensitive | None = None
-    """The one before, good too in the midst of a rotation."""
-    copies: list[Location] = field(default_factory=list)
-    """Where tokens lie outside fedid's folder."""
-    vault_paths: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    """What stays in Vault because it is not ours, in words."""
-    vault_error: BackendError | None = None
-    """Vault was away, or refuses us: the authority goes first, and the published tokens are looked at later."""
 
 
 def anything_made(body: Body) -> bool:
@@ -80,6 +59,7 @@ class BotTeardown:
     def __init__(self, world: World) -> None:
         """Work in this world."""
         self._world = world
+        self._retention = BotRetention(world)
 
     async def delete(self, body: Body) -> Outcome:
         """Run one pass over a bot that is being deleted.
@@ -114,7 +94,7 @@ class BotTeardown:
             Error: A backend does not let us finish.
         """
         body = await with_finalizer(self._world, body)
-        revocation = (body.get("status") or {}).get("revocation") or {}
+        revocation = revocation_of(body)
         if revocation.get("reason") != reason:
             # From here on its PodIdentities empty what they mount, and nothing is published any more.
             told = [
@@ -134,9 +114,13 @@ class BotTeardown:
         backends = backends_of(world, federation)
         if backends is None:
             return False  # the Federation is looked at first, and wakes this object
+        decided = await self._retention.decide(body, spec, backends)
+        if decided is None:
+            return False
+        body = decided
         evidence = await self._gather(meta, spec.client_id, backends)
         body = await self._end_at_authority(body, meta, evidence, backends)
-        refusals = await self._prove(evidence, backends)
+        refusals = await evidence.presented(backends.identity_provider)
         if evidence.vault_error is not None:
             raise evidence.vault_error
         body = await self._record_proof(body, evidence, refusals)
@@ -145,12 +129,13 @@ class BotTeardown:
         last = world.last_deletions.get(evidence.client_id)
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
+        await self._retention.release(body, spec.client_id, backends)
         await self._tell_proof(body, evidence)
         await self._let_go(body, ending)
         return True
 
-    async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> _Evidence:
-        evidence = _Evidence(client_id)
+    async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> Evidence:
+        evidence = Evidence(client_id)
         owner = self._world.owner(meta.uid)
         try:
             stored = await observe_stored(backends, meta.key, owner, client_id)
@@ -161,8 +146,8 @@ class BotTeardown:
             return evidence
         paths = BotPaths(backends.federation.vault.path_prefix, meta.key)
         if stored.client is not None:
-            evidence.secret = stored.client.data.get("client_secret")
-            evidence.previous_secret = stored.client.data.get(PREVIOUS_SECRET)
+            evidence.add_secret(stored.client.data.get("client_secret"))
+            evidence.add_secret(stored.client.data.get(PREVIOUS_SECRET))
             evidence.vault_paths.append(paths.client)
         evidence.vault_paths += [paths.token(name) for name in stored.tokens]
         evidence.copies = sorted(stored.locations.values())
@@ -172,31 +157,41 @@ class BotTeardown:
         }
         return evidence
 
-    async def _end_at_authority(self, body: Body, meta: Meta, evidence: _Evidence, backends: Backends) -> Body:
-        """Record the positive check, revoke what was published, delete the client."""
+    async def _end_at_authority(self, body: Body, meta: Meta, evidence: Evidence, backends: Backends) -> Body:
+        """Record the positive check, revoke what was published, delete the client (or end all use of it)."""
         world, provider = self._world, backends.identity_provider
-        uuid = client_uuid(meta.uid)
-        client = await provider.read_client(uuid)
+        client = await client_of_bot(
+            backends, body.get("status") or {}, uid=meta.uid, client_id=evidence.client_id, owner=world.owner(meta.uid)
+        )
         if client is None:
-            seen_alive = ((body.get("status") or {}).get("revocation") or {}).get("positiveCheckAt")
-            if evidence.tokens or evidence.secret is not None or seen_alive:
+            seen_alive = revocation_of(body).get("positiveCheckAt")
+            if evidence.tokens or evidence.secrets or seen_alive:
                 # An earlier pass, maybe of an earlier process, or a hand, deleted it: at the latest now.
                 world.note_absence(evidence.client_id, provider)
             return body
+        if is_retained(body) and revocation_of(body).get("provenAt"):
+            return body  # all that is left to do is to release it, and maybe that is done too
+        if client.owner != world.owner(meta.uid) and not (body.get("status") or {}).get("clientUuid"):
+            return body  # one that was released by an earlier suspension, and nothing was made since
         if client.owner != world.owner(meta.uid):
             message = (
-                f"Client {client.client_id} ({uuid}) carries the owner mark {client.owner or 'of nobody'} now, so it "
-                "is left untouched and this object waits; put the attribute fedid.owner back, or delete the client"
+                f"Client {client.client_id} ({client.client_uuid}) now carries the owner mark "
+                f"{client.owner or 'of nobody'}, so it is left untouched and this object waits; put the attribute "
+                "fedid.owner back, or delete the client"
             )
             raise OwnershipConflictError(message, backend="keycloak")
-        evidence.secret = client.secret or evidence.secret
-        evidence.previous_secret = client.previous_secret or evidence.previous_secret
+        evidence.add_secret(client.secret)
+        evidence.add_secret(client.previous_secret)
         if client.secret is not None:
             credentials = ClientCredentials(client.client_id, client.secret)
             await self._restore(client, backends)
             body = await self._check_positive(body, evidence, credentials, backends)
             await self._revoke(meta, evidence, credentials, backends)
-        await provider.delete_client(uuid)
+        if is_retained(body):
+            await self._retention.end(client, backends)
+            world.audit("EndClient", key=str(meta.key), client_id=client.client_id)
+            return body
+        await provider.delete_client(client.client_uuid)
         world.note_deletion(evidence.client_id, provider)
         world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
         return body
@@ -208,9 +203,7 @@ class BotTeardown:
             restored = replace(client, authenticator=CLIENT_SECRET, flags=flags, secret=None)
             await backends.identity_provider.update_client(restored)
 
-    async def _revoke(
-        self, meta: Meta, evidence: _Evidence, credentials: ClientCredentials, backends: Backends
-    ) -> None:
+    async def _revoke(self, meta: Meta, evidence: Evidence, credentials: ClientCredentials, backends: Backends) -> None:
         """Revoke what was published, in the name of the client.
 
         A client that was changed by hand may not be let in for that. That must not keep it alive: its deletion ends
@@ -223,7 +216,7 @@ class BotTeardown:
                 self._world.audit("RevokeRefused", key=str(meta.key), token=name, error=error.message)
 
     async def _check_positive(
-        self, body: Body, evidence: _Evidence, credentials: ClientCredentials, backends: Backends
+        self, body: Body, evidence: Evidence, credentials: ClientCredentials, backends: Backends
     ) -> Body:
         """See a token accepted, so that its refusal will mean something, and record that before anything ends."""
         provider, status = backends.identity_provider, body.get("status") or {}
@@ -259,41 +252,14 @@ class BotTeardown:
         except BackendRejectedError:
             return None
 
-    async def _prove(self, evidence: _Evidence, backends: Backends) -> list[str]:
-        """Present every credential again and return what was refused how.
-
-        Raises:
-            BackendUnavailableError: Something is still accepted (reason `Revoking`).
-        """
-        provider, refusals = backends.identity_provider, []
-        now = provider.server_now()
-        for name, token in sorted(evidence.tokens.items()):
-            what = f"token {name or 'probe'} ({token.claims.token_id})"
-            if token.claims.expires_at <= now:
-                refusals.append(f"{what} expired at {rfc3339(token.claims.expires_at)}")
-            elif await provider.token_accepted(token.token):
-                message = f"Keycloak still accepts {what} after the client was deleted; presenting it again"
-                raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
-            else:
-                refusals.append(f"{what} is refused (401)")
-        secrets = {"the bot secret": evidence.secret, "the bot secret before": evidence.previous_secret}
-        for what, secret in secrets.items():
-            if secret is None:
-                continue
-            if not await provider.credentials_refused(ClientCredentials(evidence.client_id, secret)):
-                message = f"Keycloak still accepts {what} of {evidence.client_id}; presenting it again"
-                raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
-            refusals.append(f"{what} is refused (invalid_client)")
-        return refusals
-
-    async def _record_proof(self, body: Body, evidence: _Evidence, refusals: list[str]) -> Body:
+    async def _record_proof(self, body: Body, evidence: Evidence, refusals: list[str]) -> Body:
         """Write down that the refusals were seen before the credentials, which could show them again, are removed."""
-        revocation = (body.get("status") or {}).get("revocation") or {}
-        if not refusals or revocation.get("provenAt"):
+        revocation = revocation_of(body)
+        if revocation.get("provenAt") or not (refusals or is_retained(body)):
             return body
         now = rfc3339(self._world.clock.now())
         proven = {"startedAt": now, **revocation, "provenAt": now, "waitingFor": None, "waitingSince": None}
-        message = f"Proven at {now}: {'; '.join(refusals)}"
+        message = f"Proven at {now}: {'; '.join(refusals) or 'nothing of it was known that could be presented'}"
         latest = max((t.claims.expires_at for t in evidence.tokens.values()), default=None)
         if latest is not None and latest > self._world.clock.now():
             message += f"; a verifier that only checks signatures may take a token until {rfc3339(latest)}"
@@ -304,7 +270,7 @@ class BotTeardown:
         fields = {"revocation": {name: value for name, value in proven.items() if value is not None}}
         return await write_status(self._world, body, told, fields) or body
 
-    async def _remove_from_vault(self, meta: Meta, evidence: _Evidence, backends: Backends) -> None:
+    async def _remove_from_vault(self, meta: Meta, evidence: Evidence, backends: Backends) -> None:
         owner, store = self._world.owner(meta.uid), backends.secret_store
         for place in evidence.copies:  # before the entries, which are all that tells of them
             await store.at(place.mount).destroy(place.path, owner)
@@ -324,7 +290,7 @@ class BotTeardown:
             message = f"Everything is revoked; the Secrets of {names} are still to be emptied"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_CONSUMERS)
 
-    async def _tell_proof(self, body: Body, evidence: _Evidence) -> None:
+    async def _tell_proof(self, body: Body, evidence: Evidence) -> None:
         """Tell what was seen, in an Event and in the log; from the status, so that a restart tells the same."""
         status = body.get("status") or {}
         revocation = status.get("revocation") or {}
@@ -342,7 +308,10 @@ class BotTeardown:
             proof=proof,
             left_in_vault=evidence.left,
         )
-        vault = "; ".join(["what is ours in Vault answers 404", *evidence.left])
+        # With Retain, one that was never ours stays as well, and of that there is nothing to tell.
+        stays = is_retained(body) and bool(status.get("clientUuid"))
+        released = ["the client stays, with a secret that nobody knows, and is nobody's"] if stays else []
+        vault = "; ".join([*released, "what is ours in Vault answers 404", *evidence.left])
         message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
         await self._world.cluster.emit(
             body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"

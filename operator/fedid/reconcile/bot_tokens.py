@@ -44,7 +44,10 @@ class BotTokenSteps:
         old = observed.claims.get(step.name)
         if old is None or facts.secret is None or old.expires_at <= bot.provider.server_now():
             return
-        if wider_than(old, minted.claims) or outlives(old, bot.desired.lifetime_limit):
+        # Asked otherwise: a claim may be gone from the spec and come from elsewhere now, with another value.
+        asked_otherwise = observed.recorded.ask_hashes.get(step.name) != asked
+        declared = minted.claims.extra if asked_otherwise else bot.desired.claims
+        if wider_than(old, minted.claims, declared=declared) or outlives(old, bot.desired.lifetime_limit):
             # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
             published = observed.stored_tokens[step.name].data["token"]
             await bot.provider.revoke(published, bot.credentials(facts.secret))

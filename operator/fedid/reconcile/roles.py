@@ -1,15 +1,15 @@
-"""Looks up roles by name before anything is made that would need them."""
+"""Looks up roles and client scopes by name before anything is made that would need them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from fedid.domain.conditions import Reason
-from fedid.domain.realm import Role
+from fedid.domain.realm import ClientScope, RealmScopes, Role
 from fedid.errors import BackendRejectedError
 from fedid.reconcile.world import Backends
 
-__all__ = ["existing_roles", "role_names"]
+__all__ = ["existing_roles", "existing_scopes", "role_names", "scope_names"]
 
 
 def role_names(roles: frozenset[Role]) -> list[str]:
@@ -38,3 +38,26 @@ async def existing_roles(
         message = f"{', '.join(missing)} {verb} not exist in realm {realm}; create it there, or take it out of the spec"
         raise BackendRejectedError(message, backend="keycloak", reason=Reason.ROLE_MISSING)
     return frozenset(roles)
+
+
+def scope_names(scopes: frozenset[ClientScope]) -> list[str]:
+    """Return the names of client scopes, sorted."""
+    return sorted({scope.name for scope in scopes})
+
+
+async def existing_scopes(backends: Backends, names: frozenset[str]) -> RealmScopes:
+    """Return the realm's client scopes, among which all of these are.
+
+    Raises:
+        BackendRejectedError: One does not exist (reason `ScopeMissing`).
+    """
+    found = await backends.identity_provider.realm_scopes(names)
+    if missing := sorted(names - found.ids.keys()):
+        realm = backends.federation.keycloak.realm
+        verb = "does" if len(missing) == 1 else "do"
+        message = (
+            f"client scope {', '.join(missing)} {verb} not exist in realm {realm} (for OpenID Connect); "
+            "create it there, or take it out of the spec"
+        )
+        raise BackendRejectedError(message, backend="keycloak", reason=Reason.SCOPE_MISSING)
+    return found

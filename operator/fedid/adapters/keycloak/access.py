@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keycloak import KeycloakAdmin
 
-from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue
+from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue, ScopeCatalogue
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken
 from fedid.adapters.keycloak.oidc import OidcEndpoints
 from fedid.adapters.keycloak.policies import PolicyCatalogue
@@ -33,3 +33,4 @@ class RealmAccess:
     roles: RoleCatalogue
     groups: GroupDirectory
     policies: PolicyCatalogue
+    scopes: ScopeCatalogue

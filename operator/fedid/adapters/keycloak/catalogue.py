@@ -1,4 +1,4 @@
-"""Ids of roles and groups by name, kept for a while: hundreds of identities share a handful of them."""
+"""Ids of roles, groups and client scopes by name, kept for a while: hundreds of identities share a handful of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from fedid.adapters.keycloak.connection import AdminConnection
 from fedid.adapters.keycloak.refusals import NotFoundError
 from fedid.adapters.keycloak.representations import role
 from fedid.adapters.transport import segment
-from fedid.domain.realm import Role
+from fedid.domain.realm import RealmScopes, Role
 from fedid.engine import SingleFlight
 
+_OIDC: Final = "openid-connect"
+_SERVICE_ACCOUNT: Final = "service_account"
+"""Scope that Keycloak (26.7.3) gives to a client when it gets a service account; no default of the realm."""
 REALM: Final = None
 """The key of the realm's own roles, beside those of clients by client id."""
 
@@ -139,3 +142,48 @@ class GroupDirectory:
             group_id = str(answer.json()["id"])
         self._known[path] = (group_id, self._monotonic())
         return group_id
+
+
+class ScopeCatalogue:
+    """All OpenID Connect client scopes of the realm, and which of them a new client gets."""
+
+    def __init__(
+        self,
+        connection: AdminConnection,
+        *,
+        life: timedelta = timedelta(minutes=5),
+        pause: timedelta = timedelta(seconds=3),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start empty; everything is read again after `life`, and after `pause` if one was missing."""
+        self._connection = connection
+        self._life_seconds = life.total_seconds()
+        self._pause_seconds = pause.total_seconds()
+        self._monotonic = monotonic
+        self._known: RealmScopes | None = None
+        self._filled_at = 0.0
+        self._filling: SingleFlight[str, RealmScopes] = SingleFlight()
+
+    async def scopes(self, names: frozenset[str]) -> RealmScopes:
+        """Return what the realm has; read again if one of these is not in it."""
+        known, age = self._known, self._monotonic() - self._filled_at
+        stale = age > self._life_seconds or (known and not names <= known.ids.keys() and age > self._pause_seconds)
+        return known if known is not None and not stale else await self._filling.run("scopes", self._fill)
+
+    def clear(self) -> None:
+        """Forget everything: an id turned out to be of something that is gone."""
+        self._known = None
+
+    async def _fill(self) -> RealmScopes:
+        asked_at = self._monotonic()
+        ids = await self._ids("/client-scopes")
+        default = await self._ids("/default-default-client-scopes")
+        optional = await self._ids("/default-optional-client-scopes")
+        of_account = {_SERVICE_ACCOUNT} & ids.keys()
+        self._known = RealmScopes(ids, frozenset(default) | of_account, frozenset(optional))
+        self._filled_at = asked_at
+        return self._known
+
+    async def _ids(self, path: str) -> dict[str, str]:
+        answer = await self._connection.call("GET", path)
+        return {one["name"]: str(one["id"]) for one in answer.json() if one.get("protocol") == _OIDC}

@@ -6,13 +6,18 @@ from fedid.adapters.keycloak.access import RealmAccess
 from fedid.adapters.keycloak.refusals import NotFoundError, TakenError
 from fedid.adapters.keycloak.representations import client_record, client_representation
 from fedid.adapters.transport import segment
-from fedid.domain.realm import ClientRecord
+from fedid.domain.realm import ClientRecord, ClientScope, RealmScopes
 
 
 class RealmClients:
     """The part of `IdentityProvider` that is about clients."""
 
     _access: RealmAccess
+
+    @property
+    def operator_client_id(self) -> str:
+        """The clientId that the operator itself signs in with."""
+        return self._access.client_id
 
     async def create_client(self, client: ClientRecord) -> bool:
         """Create a client under the id, secret and notBefore given; False if its id or clientId is taken (409).
@@ -67,3 +72,32 @@ class RealmClients:
         """
         found = await self._access.admin.a_get_client_service_account_user(segment(client_uuid))
         return str(found["id"])
+
+    async def realm_scopes(self, names: frozenset[str]) -> RealmScopes:
+        """Return the realm's OpenID Connect client scopes, from a cache that is filled when one of these is missing."""
+        return await self._access.scopes.scopes(names)
+
+    async def add_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Give the client a scope that it has in neither way; one that it has stays as it is.
+
+        Raises:
+            StaleObjectError: The client or the scope is gone.
+        """
+        await self._change_scope("PUT", client_uuid, scope)
+
+    async def remove_client_scope(self, client_uuid: str, scope: ClientScope) -> None:
+        """Take a scope from the client, whichever way it has it; one that it has not is no error.
+
+        Raises:
+            StaleObjectError: The client or the scope is gone.
+        """
+        await self._change_scope("DELETE", client_uuid, scope)
+
+    async def _change_scope(self, method: str, client_uuid: str, scope: ClientScope) -> None:
+        how = "optional-client-scopes" if scope.optional else "default-client-scopes"
+        path = f"/clients/{segment(client_uuid)}/{how}/{segment(scope.scope_id)}"
+        try:
+            await self._access.connection.call(method, path)
+        except NotFoundError:
+            self._access.scopes.clear()
+            raise

@@ -8,7 +8,7 @@ from keycloak import KeycloakAdmin
 
 from fedid.adapters.keycloak.access import RealmAccess
 from fedid.adapters.keycloak.bearer import RealmTokens
-from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue
+from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue, ScopeCatalogue
 from fedid.adapters.keycloak.clients import RealmClients
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken, own_claims
 from fedid.adapters.keycloak.oidc import IssuedToken, OidcEndpoints
@@ -71,6 +71,7 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
             roles=RoleCatalogue(admin, connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
             groups=GroupDirectory(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
             policies=PolicyCatalogue(connection, monotonic=monotonic),
+            scopes=ScopeCatalogue(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
         )
 
     async def probe(self) -> RealmFacts:

@@ -100,6 +100,8 @@ def client_record(found: Representation, *, with_secret: bool) -> ClientRecord:
         authenticator=found.get("clientAuthenticatorType") or "",
         previous_secret=Sensitive(previous) if previous else None,
         previous_since=datetime.fromtimestamp(int(since), UTC) if previous and since and since.isdigit() else None,
+        default_scopes=frozenset(found.get("defaultClientScopes") or ()),
+        optional_scopes=frozenset(found.get("optionalClientScopes") or ()),
         not_before=int(found.get("notBefore") or 0),
     )
 
