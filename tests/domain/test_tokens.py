@@ -170,7 +170,7 @@ SITED = replace(GOOD, extra={"site": "a", "nonce-of-scope": "1"})
 )
 def test_a_declared_claim_is_part_of_the_proof(extra: dict[str, str], faults: object) -> None:
     """A token whose claim says something else is never published."""
-    told = token_faults(replace(GOOD, extra=extra), replace(BOT.expectation, claims={"site": "a"}))
+    told = token_faults(replace(GOOD, extra=extra), replace(BOT.expectation(), claims={"site": "a"}))
     assert told == (("claim site is not as declared (does a client scope set it too?)",) if faults else ())
 
 
