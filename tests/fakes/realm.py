@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from fedid.domain.drift import AdminEvent
 from fedid.domain.realm import ClientRecord, ProtocolMapper, Role, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import TokenClaims
@@ -84,6 +85,9 @@ class FakeRealm:
         """Ids of the roles that a composite role brings along, by its id."""
         self.groups: dict[str, str] = {}
         """Id by path."""
+        self.records_events = False
+        self.events: list[tuple[datetime, AdminEvent]] = []
+        """What was done by hand and where, oldest first."""
         self.tokens: dict[str, TokenClaims] = {}
         """Every token ever issued."""
         self.revoked: set[str] = set()
@@ -95,6 +99,11 @@ class FakeRealm:
         for role in DEFAULT_ROLES:
             self.add_role(role)
         self.default_role = self.add_role(f"default-roles-{name.lower()}", brings=DEFAULT_ROLES)
+
+    def note(self, path: str) -> None:
+        """Record a change by hand, where the realm does so."""
+        if self.records_events:
+            self.events.append((self.now(), AdminEvent(new_id(), path)))
 
     # Roles and groups
 
@@ -114,17 +123,21 @@ class FakeRealm:
 
     def delete_role(self, name: str, client_id: str | None = None) -> None:
         """Delete a role, and with it whom it was mapped to."""
-        gone = self.role(name, client_id).role_id
+        role = self.role(name, client_id)
+        gone = role.role_id
+        self.note(f"clients/{role.client_uuid}/roles/{name}" if client_id else f"roles/{name}")
         del self.roles[gone]
         for user in self.users.values():
             user.role_ids.discard(gone)
 
     def map_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
         """Map a role to a user by hand."""
+        self.note(f"users/{user_id}/role-mappings/realm")
         self.users[user_id].role_ids.add(self.role(name, client_id).role_id)
 
     def unmap_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
         """Unmap a role by hand."""
+        self.note(f"users/{user_id}/role-mappings/realm")
         self.users[user_id].role_ids.discard(self.role(name, client_id).role_id)
 
     def add_group(self, path: str) -> str:
@@ -136,6 +149,7 @@ class FakeRealm:
 
     def delete_group(self, path: str) -> None:
         """Delete a group; its members leave it."""
+        self.note(f"groups/{self.groups[path]}")
         del self.groups[path]
         for user in self.users.values():
             user.groups.discard(path)
@@ -179,6 +193,7 @@ class FakeRealm:
 
     def change_client(self, client_uuid: str, **changes: object) -> None:
         """Change fields of a client by hand (names as in `ClientRecord`)."""
+        self.note(f"clients/{client_uuid}")
         self.clients[client_uuid] = replace(self.clients[client_uuid], **changes)  # type: ignore[arg-type]
 
     def add_mapper(self, client_uuid: str, name: str) -> None:
@@ -226,6 +241,7 @@ class FakeRealm:
 
     def change_user(self, user_id: str, **changes: object) -> None:
         """Change fields of a user by hand (names as in `UserRecord`)."""
+        self.note(f"users/{user_id}")
         user = self.users[user_id]
         user.record = replace(user.record, **changes)  # type: ignore[arg-type]
 

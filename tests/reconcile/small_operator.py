@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fedid.adapters.metrics import Metrics
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY, KeycloakAccess, VaultAccess
 from fedid.domain.sensitive import Sensitive
@@ -50,6 +51,7 @@ class SmallOperator:
         self.cluster = FakeCluster(now=self.clock.now)
         self.provider = FakeIdentityProvider(now=self.clock.now)
         self.store = FakeSecretStore(now=self.clock.now)
+        self.meter = Metrics()
         self.cluster.add_namespace(NAMESPACE)
         access = {"client-id": Sensitive("fedid"), "client-secret": Sensitive("s")}
         self.cluster.put_secret_by_hand(MountedSecret(OPERATOR_NAMESPACE, "fedid-keycloak", "Opaque", access))
@@ -74,6 +76,7 @@ class SmallOperator:
             installation_id="i",
             fresh_secret=lambda: next(secrets),
             audit=lambda *_, **__: None,
+            meter=self.meter,
         )
         self.dispatch = Dispatch(self.world)
         self.cluster.on_change = None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fedid.adapters.metrics import Metrics
 from fedid.domain.sensitive import Sensitive
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.world import World
@@ -31,6 +32,7 @@ def world() -> World:
         installation_id="i",
         fresh_secret=lambda: Sensitive("x"),
         audit=lambda *_, **__: None,
+        meter=Metrics(),
     )
 
 

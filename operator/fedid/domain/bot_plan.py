@@ -36,6 +36,7 @@ __all__ = [
     "RemoveRoles",
     "UpdateClient",
     "WithdrawToken",
+    "not_before_lies_ahead",
     "plan_bot",
 ]
 
@@ -182,12 +183,17 @@ def _client_steps(desired: DesiredBot, observed: ObservedBot, now: datetime) -> 
         keep = bool(_stored_secret(observed)) and not observed.recorded.withdrawn and not _vault_moved(observed)
         return (CreateClient(keep_secret=keep),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
-    if observed.client.not_before > now.timestamp() + _CLOCK_TOLERANCE_SECONDS:
+    if not_before_lies_ahead(observed.client, now):
         # By hand: until that instant every token would be refused, the next one too.
         fields = (*fields, NOT_BEFORE)
     # A withdrawal that was begun and called off has presented the secret as dead, and may have revoked the tokens.
     replace = _changed_behind_our_back(observed) or not observed.client.secret or observed.recorded.withdrawn
     return (UpdateClient(fields, replace),) if fields or replace else ()
+
+
+def not_before_lies_ahead(client: ClientRecord, now: datetime) -> bool:
+    """Tell whether somebody set the client's `notBefore` to later than now (Keycloak's clock)."""
+    return client.not_before > now.timestamp() + _CLOCK_TOLERANCE_SECONDS
 
 
 def _vault_moved(observed: ObservedBot) -> bool:

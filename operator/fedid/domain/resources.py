@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from fedid.domain.durations import duration
+from fedid.domain.durations import duration, duration_text
 from fedid.domain.fields import (
     Body,
     flag,
@@ -33,6 +33,7 @@ __all__ = [
     "FINALIZER",
     "Body",
     "BotClient",
+    "DriftSettings",
     "Federation",
     "FederationUser",
     "KeycloakAccess",
@@ -59,6 +60,8 @@ PLURALS = {
     POD_IDENTITY: "podidentities",
 }
 _TEN_MINUTES = timedelta(minutes=10)
+_SHORTEST = timedelta(seconds=1)
+LARGEST_PAGE = 500
 _T = TypeVar("_T")
 
 
@@ -106,6 +109,18 @@ class VaultAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """How changes made by hand in Keycloak are looked for."""
+
+    admin_events: bool = True
+    """Whether the realm's admin events are read, where it records them."""
+    events_interval: timedelta = timedelta(seconds=10)
+    sweep_period: timedelta | None = None
+    """None: by whether admin events are read."""
+    page_size: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Federation:
     """A realm, a Vault mount, and (in `grants`, parsed elsewhere) who may ask for what."""
 
@@ -115,7 +130,8 @@ class Federation:
     vault: VaultAccess
     token_lifetime: timedelta
     resync_period: timedelta
-    """How often an untouched identity is compared with the backends."""
+    """How often an untouched identity is compared with Vault, and with Keycloak where no admin events are read."""
+    drift: DriftSettings = DriftSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +220,7 @@ def parse_federation(body: Body) -> Federation:
         vault=_vault_access(section(spec, "spec.vault")),
         token_lifetime=_duration(defaults, "spec.defaults.tokenLifetime", _TEN_MINUTES),
         resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
+        drift=_drift_settings(section_or_empty(spec, "spec.drift")),
     )
 
 
@@ -305,6 +322,23 @@ def _keycloak_access(keycloak: Body) -> KeycloakAccess:
         ca_bundle=text_or_none(keycloak, "spec.keycloak.caBundle"),
         secret_name=text(credentials, "spec.keycloak.auth.clientCredentials.secretName"),
     )
+
+
+def _drift_settings(drift: Body) -> DriftSettings:
+    usual, mode, size = DriftSettings(), text_or_none(drift, "spec.drift.adminEvents") or "Auto", drift.get("pageSize")
+    if mode not in ("Auto", "Never"):
+        message = f"spec.drift.adminEvents is {mode!r}; write Auto or Never"
+        raise InvalidSpecError(message)
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST_PAGE):
+        message = f"spec.drift.pageSize is {size!r}; write a number from 1 to {LARGEST_PAGE}"
+        raise InvalidSpecError(message)
+    interval = _duration(drift, "spec.drift.eventsInterval", usual.events_interval)
+    period = _duration(drift, "spec.drift.sweepPeriod", None)
+    for name, value in (("eventsInterval", interval), ("sweepPeriod", period)):
+        if value is not None and value < _SHORTEST:
+            message = f"spec.drift.{name} is {duration_text(value)}; write at least {duration_text(_SHORTEST)}"
+            raise InvalidSpecError(message)
+    return DriftSettings(mode == "Auto", interval, period, size or usual.page_size)
 
 
 def _vault_access(vault: Body) -> VaultAccess:

@@ -9,8 +9,10 @@ from typing import Any
 from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, renewal_due_at, suspension_of
 from fedid.domain.bot_plan import ObservedBot, plan_bot
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
+from fedid.domain.drift import stored_as_published
 from fedid.domain.durations import duration_text, spread
 from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import Role
 from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
 from fedid.domain.tokens import TokenClaims
@@ -29,6 +31,7 @@ from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
+    LOOK_PERIOD,
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
@@ -37,6 +40,7 @@ from fedid.reconcile.gate import (
     judged_as_before,
     pinned_federation,
     require_usable,
+    trust_earlier,
     with_finalizer,
 )
 from fedid.reconcile.roles import existing_roles
@@ -109,6 +113,7 @@ class BotReconciler:
         body = await with_finalizer(world, body)
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
+        trust_earlier(world, body, verdict)
         facts = await self._converge(body, spec, desired, backends, application)
         published = _fields_of(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
@@ -180,7 +185,7 @@ class BotReconciler:
             observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status))
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
             if facts is not None:
-                return self._looked(spec, facts, backends)
+                return self._looked(spec, facts)
         observed = await observe_bot(
             backends,
             meta.key,
@@ -190,23 +195,43 @@ class BotReconciler:
             status=status,
             look=look or never_made,
         )
+        if not observed.keycloak_seen and not self._as_published(meta.key, desired, observed):
+            # Somebody changed what lies in Vault, or the secret in Keycloak: only both sides tell what to do about it.
+            observed = await observe_bot(
+                backends,
+                meta.key,
+                client_uuid=desired.client_uuid,
+                client_id=desired.client_id,
+                owner=desired.owner,
+                status=status,
+                look=True,
+            )
         facts = await application.apply(self._plan(desired, observed, roles, spec, backends), observed)
         if facts is None:
             world.freshness.expire(meta.key)
             message = f"Client {desired.client_id} appeared while it was being created; looking again"
             raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
-        return self._looked(spec, facts, backends) if observed.keycloak_seen else facts
+        return self._looked(spec, facts) if observed.keycloak_seen else facts
 
     def _plan(
         self, desired: DesiredBot, observed: ObservedBot, roles: frozenset[Role], spec: BotClient, backends: Backends
     ) -> tuple[Any, ...]:
         return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now())
 
-    def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
-        again_after = spread(backends.federation.resync_period, spec.meta.uid)
-        until = self._world.clock.monotonic() + again_after.total_seconds()
-        self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
+    def _looked(self, spec: BotClient, facts: BotFacts) -> BotFacts:
+        meta, sightings = spec.meta, self._world.sightings
+        until = self._world.clock.monotonic() + spread(LOOK_PERIOD, meta.uid).total_seconds()
+        self._world.freshness.looked(meta.key, meta.uid, meta.generation, until)
+        sightings.forget(meta.key)
+        sightings.in_keycloak(meta.key, facts.secret)
+        sightings.in_vault(meta.key, facts.secret)
         return facts
+
+    def _as_published(self, key: ObjectKey, desired: DesiredBot, observed: ObservedBot) -> bool:
+        """Tell whether Vault holds what was published, and the secret that Keycloak was last seen to hold."""
+        stored = observed.stored_client
+        agreed = self._world.sightings.in_vault(key, stored.data.get("client_secret") if stored is not None else None)
+        return agreed and stored_as_published(desired, observed)
 
     def _wake_consumers(self, body: Body, published: Mapping[str, Any], *, anyway: bool) -> None:
         """Wake the consumers if the status is yet to say what is published.
@@ -277,8 +302,9 @@ class BotReconciler:
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
         renewals = [mono + max((_due(fact.claims, spec) - now).total_seconds(), 0.0) for fact in facts.tokens.values()]
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
-        first = min([*renewals, *(at for at in (look_at, expiry) if at is not None)], default=None)
-        return Outcome(first, Priority.DELETION if first is not None and first == expiry else Priority.DRIFT)
+        vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
+        first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])
+        return Outcome(first, Priority.DELETION if first == expiry else Priority.DRIFT)
 
 
 def _due(claims: TokenClaims, spec: BotClient) -> datetime:

@@ -15,6 +15,7 @@ from fedid.adapters.keycloak.oidc import IssuedToken, OidcEndpoints
 from fedid.adapters.keycloak.probe import realm_facts
 from fedid.adapters.keycloak.roles import RealmRoles
 from fedid.adapters.keycloak.server_clock import ServerClock
+from fedid.adapters.keycloak.survey import RealmSurvey
 from fedid.adapters.keycloak.users import RealmUsers
 from fedid.adapters.tokens import TokenVerifier
 from fedid.adapters.transport import Transport
@@ -22,7 +23,7 @@ from fedid.domain.realm import RealmFacts
 from fedid.domain.tokens import ClientCredentials
 
 
-class KeycloakRealm(RealmClients, RealmRoles, RealmUsers, RealmTokens):
+class KeycloakRealm(RealmClients, RealmRoles, RealmUsers, RealmTokens, RealmSurvey):
     """One realm; see `fedid.ports.IdentityProvider` for what each method promises."""
 
     def __init__(  # noqa: PLR0913 - the four things it is about and two tunables
