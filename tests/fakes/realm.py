@@ -148,11 +148,12 @@ class FakeRealm:
         return self.groups[path]
 
     def delete_group(self, path: str) -> None:
-        """Delete a group; its members leave it."""
+        """Delete a group and those below it; their members leave them."""
         self.note(f"groups/{self.groups[path]}")
-        del self.groups[path]
-        for user in self.users.values():
-            user.groups.discard(path)
+        for gone in [one for one in self.groups if one == path or one.startswith(f"{path}/")]:
+            del self.groups[gone]
+            for user in self.users.values():
+                user.groups.discard(gone)
 
     # Clients
 

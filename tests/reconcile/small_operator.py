@@ -64,7 +64,7 @@ class SmallOperator:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with nothing in memory, and look at everything."""
+        """Begin anew with nothing in memory, and a pass over everything."""
         self.due: dict[ObjectKey, float] = {}
         secrets = (Sensitive(f"fbs_{number}") for number in itertools.count(len(self.cluster.calls)))
         self.world = World(
@@ -81,7 +81,7 @@ class SmallOperator:
         self.dispatch = Dispatch(self.world)
         self.cluster.on_change = None
         for body in list(self.cluster.bodies.values()):
-            self._seen(body, gone=False)
+            self._seen(body, gone=False, look=not body.get("status"))
         self.cluster.on_change = lambda body, gone: self._seen(body, gone=gone)
 
     def identity_provider(self, _access: KeycloakAccess, _credentials: ClientCredentials) -> FakeIdentityProvider:
@@ -143,7 +143,7 @@ class SmallOperator:
         instant = self.clock.seconds if at is None else at
         self.due[key] = min(instant, self.due.get(key, instant))
 
-    def _seen(self, body: dict[str, Any], *, gone: bool) -> None:
+    def _seen(self, body: dict[str, Any], *, gone: bool, look: bool = True) -> None:
         """Be the watches, as far as these tests need them: what is ours is looked at when its spec changes."""
         key = ObjectKey(body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
         if key.kind == "Pod":
@@ -156,6 +156,6 @@ class SmallOperator:
         elif not (news and asked):
             return
         if key.kind != "Namespace":
-            self._wake(key)
+            self._wake(key, look=look)
         for pod in directory.pods_of_bot(key):
             self._wake(pod)

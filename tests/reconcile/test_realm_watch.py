@@ -127,7 +127,7 @@ async def test_an_admin_event_leads_to_a_repair_within_an_interval(change: str) 
     await operator.advance(60)
     operator.provider.calls.clear()
     Changes(operator).make(change)
-    await operator.advance(10)
+    await operator.advance(12)
     assert len(repairs(operator)) == 1
     assert change in repairs(operator)[0]
     assert "by-hand" not in repairs(operator)[0]
@@ -142,9 +142,10 @@ async def test_a_sweep_leads_to_a_repair_within_its_period(change: str) -> None:
     """Where the realm records nothing."""
     operator = SmallOperator()
     estate(operator)
-    await operator.advance(60)
+    change_federation(operator, defaults={"tokenLifetime": "24h"})
+    await operator.advance(700)
     Changes(operator).make(change)
-    await operator.advance(600)
+    await operator.advance(1100)
     assert len(repairs(operator)) == 1
     assert change in repairs(operator)[0]
     await operator.advance(1200)
@@ -171,7 +172,7 @@ async def test_a_sweep_costs_a_call_per_page() -> None:
     operator = SmallOperator()
     estate(operator, bots=30, users=12)
     change_federation(operator, drift={"pageSize": 10}, defaults={"tokenLifetime": "24h"})
-    await operator.advance(120)
+    await operator.advance(1190)
     operator.provider.calls.clear()
     operator.provider.writes.clear()
     await operator.advance(600)
@@ -194,7 +195,7 @@ async def test_pages_are_spread_over_the_period() -> None:
     operator = SmallOperator()
     estate(operator, bots=20)
     change_federation(operator, drift={"pageSize": 2})
-    await operator.advance(620)
+    await operator.advance(1190)
     instants = []
     begin = operator.provider._begin  # noqa: SLF001 - to see when, not only what
 
@@ -215,7 +216,7 @@ async def test_a_sweep_goes_on_at_the_page_that_failed() -> None:
     operator = SmallOperator()
     estate(operator, bots=6)
     change_federation(operator, drift={"pageSize": 2})
-    await operator.advance(620)
+    await operator.advance(1190)
     operator.provider.calls.clear()
     away = BackendUnavailableError("Keycloak is away", backend="keycloak")
     operator.provider.failures.add("clients_page", away, when=lambda first: first == "2")
@@ -357,14 +358,36 @@ async def test_what_changed_while_no_operator_ran_is_found_by_the_first_sweep(ch
     assert change in repairs(operator)[0]
 
 
-async def test_a_change_in_vault_is_found_by_the_bots_own_pass() -> None:
+@pytest.mark.parametrize(
+    ("entry", "field", "told"),
+    [
+        ("client", "client_secret", "the bot secret in Vault"),
+        ("client", "token_url", "the bot secret in Vault"),
+        ("tokens/default", "token", "token default (what lies in Vault is no token of this client)"),
+        ("tokens/default", "expires_at", "token default (the entry in Vault was changed)"),
+    ],
+)
+async def test_a_change_in_vault_is_found_by_the_bots_own_pass(entry: str, field: str, told: str) -> None:
     """Which looks at Keycloak too once it has found something; repaired and told."""
     operator = SmallOperator()
     estate(operator, users=0)
     await operator.advance(60)
-    path = f"fedid/{NAMESPACE}/bots/bot-0/client"
-    published = operator.store.data_of(path)
-    operator.store.put_by_hand(path, {**published, "client_secret": "by-hand"})
+    path = f"fedid/{NAMESPACE}/bots/bot-0/{entry}"
+    published, mark = operator.store.data_of(path), operator.store.entries[path].mark
+    operator.store.put_by_hand(path, {**published, field: "by-hand"}, mark)
     await operator.advance(600)
-    assert operator.store.data_of(path) == published
-    assert repairs(operator) == ["Changed by hand and put back: the bot secret in Vault"]
+    assert operator.store.data_of(path)[field] != "by-hand"
+    assert repairs(operator) == [f"Changed by hand and put back: {told}"]
+
+
+async def test_a_quiet_bot_is_compared_with_vault_alone() -> None:
+    """Once per resync period, without a call of its own to Keycloak."""
+    operator = SmallOperator()
+    estate(operator, bots=1, users=0)
+    change_federation(operator, defaults={"tokenLifetime": "24h"})
+    await operator.advance(60)
+    operator.provider.calls.clear()
+    operator.store.calls.clear()
+    await operator.advance(HOUR)
+    assert len([call for call in operator.store.calls if call.path.endswith("/client")]) >= 6
+    assert not {"read_client", "role_mappings", "mint"} & calls(operator).keys()

@@ -47,7 +47,7 @@ class _Watch:
     """Monotonic seconds, as all instants here."""
     sweep: Sweep | None = None
     last_pieces: int = 0
-    """How many the last complete sweep had; 0: there was none."""
+    """How many the last complete sweep had; 0: there was none, or nothing to sweep."""
     role_names: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     """Paths by id, as the last sweep found them."""
@@ -139,12 +139,14 @@ class RealmWatch:
         if not sweep.done:
             self._wake("sweep", await sweep.step())
         if not sweep.done:
-            # The first one at once: what changed while no operator ran is waiting to be found.
-            pieces = max(watch.last_pieces, sweep.pieces_done + sweep.pieces_left)
-            watch.sweep_due = now + (_WITHIN * period / pieces if watch.last_pieces else 0.0)
+            # The first one at once: what changed while no operator ran is waiting to be found. The others by what the
+            # last one had to read; where there is more by now, the rest of it follows without a pause.
+            left = max(watch.last_pieces - sweep.pieces_done, sweep.pieces_left)
+            until = sweep.started + _WITHIN * period
+            watch.sweep_due = now + (max(until - now, 0.0) / left if watch.last_pieces else 0.0)
             return
         self._world.meter.swept(self._world.clock.monotonic() - sweep.started)
-        watch.last_pieces, watch.sweep = max(sweep.pieces_done, 1), None
+        watch.last_pieces, watch.sweep = sweep.pieces_done, None
         watch.role_names, watch.groups = sweep.role_names, sweep.groups
         watch.sweep_due = max(sweep.started + period, now)
 
