@@ -174,7 +174,7 @@ def test_a_quiet_realm_costs_no_call_per_object_and_no_write(
 ) -> None:
     """Invariant 5 and the budget: with everything put back, three rounds ask for no object and write nothing.
 
-    One call per round with admin events; without, a page of every ten clients and of the members of each role and group.
+    One call per round with admin events; without, pages of ten clients and of the members of roles and groups.
     """
     bots = [name for name, scene in scenes.items() if scene.uuid]
     for name in bots:
