@@ -8,6 +8,7 @@ tell. The watchman has one key in the queue per Federation, and one pass makes a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ REALM_WATCH = "RealmWatch"
 _RARELY = timedelta(hours=6)
 """Between sweeps where admin events tell what changed; what users change by themselves is no such event."""
 _EVENTS_AT_ONCE = 500
+_COMPARED_AT_ONCE = 1000
+"""Objects that are held against events before the loop gets a turn."""
 _OVERLAP = timedelta(seconds=30)
 """An event appears when its change is committed, with the instant at which it began; and nodes' clocks differ."""
 _LONGEST_GAP_SECONDS = 600.0
@@ -121,7 +124,7 @@ class RealmWatch:
         news = [event for event in page.items if event.event_id not in watch.known]
         watch.known |= {event.event_id: now for event in page.items}
         self._world.meter.events(len(news))
-        self._wake("events", self._objects_of(news, watch, backends.federation))
+        self._wake("events", await self._objects_of(news, watch, backends.federation))
         if page.seen == _EVENTS_AT_ONCE:
             watch.first += page.seen
             return  # at once: there is more
@@ -150,7 +153,7 @@ class RealmWatch:
         watch.role_names, watch.groups = sweep.role_names, sweep.groups
         watch.sweep_due = max(sweep.started + period, now)
 
-    def _objects_of(self, events: Iterable[AdminEvent], watch: _Watch, federation: Federation) -> set[ObjectKey]:
+    async def _objects_of(self, events: Iterable[AdminEvent], watch: _Watch, federation: Federation) -> set[ObjectKey]:
         """Return whose these changes are: whose client or user was changed, and who uses a role or group that was."""
         parts = {part for event in events if (part := touched(event)) is not None}
         for kind, name in tuple(parts):
@@ -160,9 +163,20 @@ class RealmWatch:
                 parts.add((Part.GROUP, watch.groups[name]))
         if not parts:
             return set()
-        directory = self._world.directory
-        known = ((key, directory.get(key)) for key in directory.identities_of(federation.meta.key.name))
-        return {key for key, body in known if body is not None and not parts.isdisjoint(_parts_of(body, parts))}
+        directory, found = self._world.directory, set()
+        ids = {name for kind, name in parts if kind in {Part.CLIENT, Part.USER}}
+        used = {(kind, name) for kind, name in parts if kind not in {Part.CLIENT, Part.USER}}
+        for number, key in enumerate(directory.identities_of(federation.meta.key.name), 1):
+            if number % _COMPARED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            body = directory.get(key)
+            if body is None:
+                continue
+            status = body.get("status") or {}
+            made = (status.get("clientUuid"), status.get("serviceAccountSubject"), status.get("userId"))
+            if not ids.isdisjoint(made) or (used and not used.isdisjoint(_uses(body))):
+                found.add(key)
+        return found
 
     def _wake(self, found_by: str, keys: Iterable[ObjectKey]) -> None:
         woken = sorted(keys, key=str)
@@ -193,16 +207,11 @@ def _remembered(federation: Federation) -> float:
     return _REMEMBERED_SECONDS + federation.drift.events_interval.total_seconds()
 
 
-def _parts_of(body: Body, asked: set[tuple[Part, str]]) -> set[tuple[Part, str]]:
-    """Return what in Keycloak an object is made of or uses, as far as anything of that kind is asked for."""
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    found = {(Part.CLIENT, status.get("clientUuid") or "")}
-    found |= {(Part.USER, status.get(name) or "") for name in ("serviceAccountSubject", "userId")}
-    if all(part in {Part.CLIENT, Part.USER} for part, _ in asked):
-        return found
-    found |= {(Part.REALM_ROLE, role) for role in spec.get("realmRoles") or ()}
+def _uses(body: Body) -> set[tuple[Part, str]]:
+    """Return the roles and groups that an object's manifest names."""
+    spec = body.get("spec") or {}
+    found = {(Part.REALM_ROLE, role) for role in spec.get("realmRoles") or ()}
     found |= {(Part.CLIENT_ROLE, role) for roles in (spec.get("clientRoles") or {}).values() for role in roles}
     # A group that was renamed or moved takes those below it along.
     steps = [path.split("/") for path in spec.get("groups") or ()]
-    found |= {(Part.GROUP, "/".join(step[:depth])) for step in steps for depth in range(2, len(step) + 1)}
-    return found
+    return found | {(Part.GROUP, "/".join(step[:depth])) for step in steps for depth in range(2, len(step) + 1)}

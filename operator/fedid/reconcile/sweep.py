@@ -24,7 +24,7 @@ from fedid.reconcile.world import Backends, World
 
 __all__ = ["Sweep"]
 
-_AT_ONCE = 20
+_AT_ONCE = 10
 """Objects that are compared before the loop gets a turn; about 3 ms."""
 _LISTED_AT_ONCE = 1000
 """Likewise where there is little to do for each."""
