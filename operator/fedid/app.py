@@ -155,7 +155,9 @@ class Operator:
                     for identity in directory.identities_in(key.name):
                         self.news(identity, Priority.DRIFT)
                 else:
-                    self.news(key, Priority.CHANGE if key.kind == FEDERATION else self._priority_of(key))
+                    priority = Priority.CHANGE if key.kind == FEDERATION else self._priority_of(key)
+                    # What only came back with a listing is looked at if its pass finds a reason.
+                    self.news(key, priority, look=priority is not Priority.DRIFT)
         self.synced = True
 
     def note_cluster_call(self, call: Call) -> None:
@@ -261,6 +263,7 @@ async def build_operator(settings: Settings) -> Operator:
         fresh_secret=lambda: Sensitive(BOT_SECRET_PREFIX + secrets.token_urlsafe(32)),
         fresh_token=lambda: Sensitive(secrets.token_hex(32)),
         audit=audit,
+        meter=metrics,
     )
     dispatch = Dispatch(world)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
+from fedid.domain.drift import AdminEvent, Page
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.pods import Nudge, Pod
 from fedid.domain.realm import (
@@ -28,7 +29,23 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 
-__all__ = ["BackendFactory", "Clock", "Cluster", "Entries", "IdentityProvider", "SecretStore"]
+__all__ = ["BackendFactory", "Clock", "Cluster", "DriftMeter", "Entries", "IdentityProvider", "SecretStore"]
+
+
+class DriftMeter(Protocol):
+    """Counts what the search for changes made by hand costs and finds."""
+
+    def events(self, count: int) -> None:
+        """Count admin events of others that were read."""
+
+    def page(self, objects: int) -> None:
+        """Count one page of a sweep and the objects on it."""
+
+    def swept(self, seconds: float) -> None:
+        """Count a sweep that is complete, and how long it took."""
+
+    def woken(self, found_by: str, count: int) -> None:
+        """Count objects that are looked at because of `events` or of a `sweep`."""
 
 
 class Clock(Protocol):
@@ -211,6 +228,44 @@ class IdentityProvider(Protocol):
 
     async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more."""
+
+    async def clients_page(self, owner_prefix: str, first: int, size: int) -> Page[ClientRecord]:
+        """Return those of `size` clients from the `first` on whose owner mark begins so, with their secrets.
+
+        Nothing of the others leaves the adapter. Clients that come or go meanwhile move the pages: one may be missed.
+        """
+
+    async def users_page(self, owner_prefix: str, first: int, size: int) -> Page[UserRecord]:
+        """Return users whose owner mark begins so, a page of them; groups not filled."""
+
+    async def all_roles(self, client_id: str | None) -> tuple[Role, ...]:
+        """Return all roles of the realm (None) or of a client, afresh, the realm's `default-roles-*` left out."""
+
+    async def all_groups(self, at_most: int) -> Mapping[str, str]:
+        """Return the realm's groups, path to id, afresh; once more than so many were met, the rest is left out."""
+
+    async def role_members(self, role: Role, first: int, size: int) -> tuple[str, ...]:
+        """Return the ids of `size` users, service accounts included, to whom the role is mapped directly.
+
+        Raises:
+            StaleObjectError: The role is gone.
+        """
+
+    async def group_members(self, group_id: str, first: int, size: int) -> tuple[str, ...]:
+        """Return the ids of `size` direct members of the group.
+
+        Raises:
+            StaleObjectError: The group is gone.
+        """
+
+    async def admin_events(self, since: datetime, first: int, size: int) -> Page[AdminEvent]:
+        """Return what others than the operator's own client changed since then (Keycloak's clock), oldest first.
+
+        An event is stored when its change is committed, so one may appear that is older than the newest seen.
+
+        Raises:
+            BackendDeniedError: The operator's client may not read them.
+        """
 
     async def aclose(self) -> None:
         """Close its connections."""

@@ -26,6 +26,7 @@ BOTS = int(os.environ.get("BENCH_BOTS", "200"))
 CONCURRENCY = 8
 DELETIONS = 20
 MOUNTED = 6
+QUIET_SECONDS = 60
 RENEWALS = 60
 """Of all mounted tokens together."""
 
@@ -63,6 +64,7 @@ def measure(stack: Stack) -> None:
         _line("  share of the floor (budget: at least 0.7)", f"{best / took:.2f}")
         _line("Keycloak calls per bot (budget: 4)", f"{calls:.2f}")
         _line("API-server writes per bot besides the tenant's (budget: 4)", f"{writes:.2f}")
+        _steady_state(stack)
         _restart(stack)
         _deletions(tenant, authority)
         _renewals(tenant)
@@ -87,6 +89,47 @@ def _ready_bots(tenant: Tenant) -> int:
         any(c["type"] == "Ready" and c["status"] == "True" for c in (item.get("status") or {}).get("conditions") or ())
         for item in items
     )
+
+
+def _steady_state(stack: Stack) -> None:
+    """Measure what the search for changes made by hand asks of Keycloak; requests for tokens are no part of it."""
+    _quiet(stack)
+    before = _metrics(stack)["keycloak reads"]
+    time.sleep(QUIET_SECONDS)
+    reads = _metrics(stack)["keycloak reads"] - before
+    _line(f"Keycloak reads in {QUIET_SECONDS} quiet s, {BOTS} bots, admin events", f"{reads:.0f}")
+    _line("  of which the Federation's own probe, and one call per 10 s (budget)", f"7 and {QUIET_SECONDS // 10}")
+    path = "/apis/fedid.io/v1alpha1/federations/local"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    drift = {"adminEvents": "Never", "sweepPeriod": f"{QUIET_SECONDS // 2}s"}
+    stack.kube("PATCH", path, {"spec": {"drift": drift}}, headers=merge)
+    _quiet(stack)
+    before, now = _metrics(stack), _metrics(stack)
+    while now["sweeps"] < before["sweeps"] + 2:
+        time.sleep(0.2)
+        now = _metrics(stack)
+    swept = now["sweeps"] - before["sweeps"]
+    pages = (now["pages"] - before["pages"]) / swept
+    _line(f"Sweep without admin events, {BOTS} bots: pages of clients and members", f"{pages:.1f}")
+    stack.kube("PATCH", path, {"spec": {"drift": None}}, headers=merge)
+
+
+def _quiet(stack: Stack) -> None:
+    """Wait until a sweep is complete that woke nobody."""
+    while True:
+        before, now = _metrics(stack), _metrics(stack)
+        while now["sweeps"] == before["sweeps"]:
+            if now["sweeps"] and _drift_mode(stack) == "AdminEvents":
+                return  # the next one is hours away
+            time.sleep(0.2)
+            now = _metrics(stack)
+        if now["woken"] == before["woken"]:
+            return
+
+
+def _drift_mode(stack: Stack) -> str:
+    status = stack.kube("GET", "/apis/fedid.io/v1alpha1/federations/local").get("status") or {}
+    return str((status.get("drift") or {}).get("mode"))
 
 
 def _restart(stack: Stack) -> None:
@@ -161,7 +204,7 @@ def _files_in_pods(tenant: Tenant) -> None:
 
 def _metrics(stack: Stack) -> dict[str, float]:
     text = Rest(stack.operator_url).answer("GET", "/metrics").text
-    total = {"keycloak": 0.0, "cluster writes": 0.0, "passes": 0.0, "steps": 0.0}
+    total = dict.fromkeys(("keycloak", "keycloak reads", "cluster writes", "passes", "steps", "woken"), 0.0)
     for name, labels, value in re.findall(r"^(fedid_\w+_total)\{([^}]*)\} ([0-9.e+]+)$", text, re.MULTILINE):
         if name == "fedid_backend_calls_total" and 'backend="keycloak"' in labels:
             total["keycloak"] += float(value)
@@ -172,6 +215,13 @@ def _metrics(stack: Stack) -> dict[str, float]:
             total["passes"] += float(value)
         if name == "fedid_steps_total":
             total["steps"] += float(value)
+        if name == "fedid_backend_calls_total" and 'backend="keycloak"' in labels and 'method="GET"' in labels:
+            total["keycloak reads"] += float(value)
+        if name == "fedid_drift_woken_total":
+            total["woken"] += float(value)
+    for key, name in (("sweeps", "fedid_sweep_seconds_count"), ("pages", "fedid_sweep_pages_total")):
+        found = re.search(rf"^{name} ([0-9.e+]+)$", text, re.MULTILINE)
+        total[key] = float(found.group(1)) if found else 0.0
     return total
 
 

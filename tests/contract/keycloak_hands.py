@@ -33,6 +33,9 @@ class Hands(Protocol):
     def delete_group(self, path: str) -> None:
         """Delete a group."""
 
+    def record_events(self) -> None:
+        """Have the realm keep what administrators do."""
+
     def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
         """Make a client with a service account; return its internal id."""
 
@@ -91,6 +94,10 @@ class FakeHands:
     def delete_group(self, path: str) -> None:
         """Delete a group."""
         self._realm.delete_group(path)
+
+    def record_events(self) -> None:
+        """Record events."""
+        self._realm.records_events = True
 
     def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
         """Make a client."""
@@ -188,6 +195,10 @@ class KeycloakHands:
     def delete_group(self, path: str) -> None:
         """Delete a group."""
         self.call("DELETE", f"/groups/{self.call('GET', f'/group-by-path{quote(path)}')['id']}")
+
+    def record_events(self) -> None:
+        """Record events."""
+        self.call("PUT", "", {"adminEventsEnabled": True})
 
     def add_client(self, client_id: str, *, owner: str | None = None, secret: str | None = None) -> str:
         """Make a client."""

@@ -333,6 +333,26 @@ FEDERATION_ROWS: list[Row] = [
         "from 5s to 24h",
     ),
     (
+        "admin events are asked for always",
+        {"spec.drift.adminEvents": "Always"},
+        "spec.drift.adminEvents",
+        '"Auto", "Never"',
+    ),
+    (
+        "admin events are read all the time",
+        {"spec.drift.eventsInterval": "0s"},
+        "spec.drift.eventsInterval",
+        "from 1s to 10m",
+    ),
+    (
+        "the sweep comes too rarely",
+        {"spec.drift.sweepPeriod": "168h1s"},
+        "spec.drift.sweepPeriod",
+        "from 5s to 168h",
+    ),
+    ("pages of none", {"spec.drift.pageSize": 0}, "spec.drift.pageSize", "greater than or equal to 1"),
+    ("pages too large", {"spec.drift.pageSize": 501}, "spec.drift.pageSize", "less than or equal to 500"),
+    (
         "a grant names no namespaces",
         {f"{GRANT}.namespaces": {}},
         "spec.grants[0].namespaces",

@@ -120,6 +120,9 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("a KV engine of version 1 at a path", FEDERATION, {"spec.vault.mount": "kv/fl", "spec.vault.kvVersion": 1}),
     ("a prefix of several segments", FEDERATION, {"spec.vault.pathPrefix": "teams/fl_1/fedid.v1"}),
     ("a resync period at its lower bound", FEDERATION, {"spec.defaults": {"resyncPeriod": "5s"}}),
+    ("a search for drift in all its settings", FEDERATION, {
+        "spec.drift": {"adminEvents": "Never", "eventsInterval": "1s", "sweepPeriod": "168h", "pageSize": 500}
+    }),
     ("a grant for every namespace, in so many words", FEDERATION, {
         f"{GRANT}.namespaces": {
             "selector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}

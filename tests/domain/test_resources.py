@@ -32,6 +32,7 @@ from fedid.domain.resources import (
     PLURALS,
     Body,
     BotClient,
+    DriftSettings,
     Federation,
     FederationUser,
     PodIdentity,
@@ -109,6 +110,15 @@ WRONG: list[tuple[str, str, object]] = [
     ("Federation", "spec.defaults", "10m"),
     ("Federation", "spec.defaults.tokenLifetime", 10),
     ("Federation", "spec.defaults.resyncPeriod", "often"),
+    ("Federation", "spec.drift", "Auto"),
+    ("Federation", "spec.drift", {"adminEvents": "Always"}),
+    ("Federation", "spec.drift", {"adminEvents": True}),
+    ("Federation", "spec.drift", {"eventsInterval": "0s"}),
+    ("Federation", "spec.drift", {"sweepPeriod": "often"}),
+    ("Federation", "spec.drift", {"sweepPeriod": "0s"}),
+    ("Federation", "spec.drift", {"pageSize": 0}),
+    ("Federation", "spec.drift", {"pageSize": 501}),
+    ("Federation", "spec.drift", {"pageSize": True}),
     ("Federation", "spec.grants", "all"),
     ("Federation", "spec.grants.0", "all"),
     ("Federation", "spec.grants.0.realmRoles", "*"),
@@ -184,6 +194,7 @@ def test_a_federation_without_optional_fields_has_the_defaults_of_the_crd() -> N
     assert found.keycloak.url == "https://k.example"
     assert found.keycloak.issuer_url == "https://k.example/realms/fl"
     assert found.vault == VaultAccess("https://v.example", "secret", 2, "fedid", None, JwtAuth("jwt", "fedid"))
+    assert found.drift == DriftSettings(True, timedelta(seconds=10), None, 100)
 
 
 def test_what_a_federation_names_itself_is_taken() -> None:
@@ -205,11 +216,13 @@ def test_what_a_federation_names_itself_is_taken() -> None:
             "auth": {"jwt": {"mount": "k8s", "role": "r"}},
         },
         "defaults": {"tokenLifetime": "5m", "resyncPeriod": "30s"},
+        "drift": {"adminEvents": "Never", "eventsInterval": "1m", "sweepPeriod": "1h", "pageSize": 50},
     }
     found = parse_federation(body("Federation", spec))
     assert (found.keycloak.issuer_url, found.keycloak.ca_bundle) == ("https://login.example.org/realms/fl", "PEM K")
     assert found.vault == VaultAccess("https://v.example", "kv/one", 1, "teams/fl", "PEM V", JwtAuth("k8s", "r"))
     assert (found.token_lifetime, found.resync_period) == (timedelta(minutes=5), timedelta(seconds=30))
+    assert found.drift == DriftSettings(False, timedelta(minutes=1), timedelta(hours=1), 50)
 
 
 def sign_in(**auths: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tests.e2e.tenancy import Tenant, bot, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT
 from tests.testbed.faults import Status, requests_to
-from tests.testbed.keycloak_realm import OPERATOR_ROLES
+from tests.testbed.keycloak_realm import OPERATOR_ROLES, WATCHING_ROLE
 from tests.testbed.proxy import Proxy
 from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
@@ -253,7 +253,7 @@ def test_the_keycloak_client_of_the_operator_is_no_administrator(stack: Stack, a
     """It holds three roles of realm-management; the realm's settings, keys and administrators are out of its reach."""
     answer = authority.request_token_as_operator()
     token = answer.body["access_token"]
-    assert set(claims_of(token)["resource_access"]["realm-management"]["roles"]) == {*OPERATOR_ROLES}
+    assert set(claims_of(token)["resource_access"]["realm-management"]["roles"]) == {*OPERATOR_ROLES, WATCHING_ROLE}
     keycloak = Rest(stack.keycloak_url, lambda: {"Authorization": f"Bearer {token}"})
     person = Hands(stack).make_user(unique("ana"))
     management = stack.keycloak("GET", "/admin/realms/fl/clients?clientId=realm-management")[0]["id"]

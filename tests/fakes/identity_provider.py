@@ -27,6 +27,7 @@ from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
 from tests.fakes.failures import Failures
 from tests.fakes.realm import FakeRealm, FakeUser
+from tests.fakes.survey import FakeSurvey
 
 BACKEND = "keycloak"
 
@@ -40,7 +41,7 @@ class IdentityCall:
     """Internal id, client id, user id or username that it is about; empty if there is none."""
 
 
-class FakeIdentityProvider:
+class FakeIdentityProvider(FakeSurvey):
     """An `IdentityProvider`; `realm` is what lies behind it."""
 
     def __init__(
@@ -59,6 +60,7 @@ class FakeIdentityProvider:
         """The calls that changed something; a token request does not."""
         self.failures = Failures()
         self.missing_permissions: tuple[str, ...] = ()
+        self.may_read_events = True
         self.clock_uncertainty = timedelta()
         """By how much the upper bound of Keycloak's clock lies above the lower one."""
         self.closed = False
@@ -66,7 +68,10 @@ class FakeIdentityProvider:
     async def probe(self) -> RealmFacts:
         """Return what a healthy realm would."""
         await self._begin("probe")
-        return RealmFacts(self.realm.issuer_url, self.realm.owner_attributes_kept, self.missing_permissions)
+        recorded = self.realm.records_events
+        readable = recorded and self.may_read_events
+        kept = self.realm.owner_attributes_kept
+        return RealmFacts(self.realm.issuer_url, kept, self.missing_permissions, recorded, readable)
 
     def server_now(self) -> datetime:
         """Return Keycloak's clock."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from fedid.adapters.signing_keys import signing_key
 from fedid.domain.bot_authentication import FEDERATED_JWT, SIGNED_JWT
+from fedid.domain.drift import AdminEvent
 from fedid.domain.realm import CLIENT_SECRET, ClientRecord, ProtocolMapper, Role, SecretPolicy, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import AssertionFile, ClientAuthentication, ClientCredentials, PrivateKey, TokenClaims
@@ -97,6 +98,9 @@ class FakeRealm:
         """Id by name."""
         self.default_scopes, self.optional_scopes = set(DEFAULT_SCOPES), set(OPTIONAL_SCOPES)
         """What a new client gets."""
+        self.records_events = False
+        self.events: list[tuple[datetime, AdminEvent]] = []
+        """What was done by hand and where, oldest first."""
         self.tokens: dict[str, TokenClaims] = {}
         """Every token ever issued."""
         self.assertions: dict[str, str] = {}
@@ -114,6 +118,11 @@ class FakeRealm:
         for role in DEFAULT_ROLES:
             self.add_role(role)
         self.default_role = self.add_role(f"default-roles-{name.lower()}", brings=DEFAULT_ROLES)
+
+    def note(self, path: str) -> None:
+        """Record a change by hand, where the realm does so."""
+        if self.records_events:
+            self.events.append((self.now(), AdminEvent(new_id(), path)))
 
     # Roles and groups
 
@@ -133,17 +142,21 @@ class FakeRealm:
 
     def delete_role(self, name: str, client_id: str | None = None) -> None:
         """Delete a role, and with it whom it was mapped to."""
-        gone = self.role(name, client_id).role_id
+        role = self.role(name, client_id)
+        gone = role.role_id
+        self.note(f"clients/{role.client_uuid}/roles/{name}" if client_id else f"roles/{name}")
         del self.roles[gone]
         for user in self.users.values():
             user.role_ids.discard(gone)
 
     def map_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
         """Map a role to a user by hand."""
+        self.note(f"users/{user_id}/role-mappings/realm")
         self.users[user_id].role_ids.add(self.role(name, client_id).role_id)
 
     def unmap_role(self, user_id: str, name: str, client_id: str | None = None) -> None:
         """Unmap a role by hand."""
+        self.note(f"users/{user_id}/role-mappings/realm")
         self.users[user_id].role_ids.discard(self.role(name, client_id).role_id)
 
     def add_group(self, path: str) -> str:
@@ -154,10 +167,12 @@ class FakeRealm:
         return self.groups[path]
 
     def delete_group(self, path: str) -> None:
-        """Delete a group; its members leave it."""
-        del self.groups[path]
-        for user in self.users.values():
-            user.groups.discard(path)
+        """Delete a group and those below it; their members leave them."""
+        self.note(f"groups/{self.groups[path]}")
+        for gone in [one for one in self.groups if one == path or one.startswith(f"{path}/")]:
+            del self.groups[gone]
+            for user in self.users.values():
+                user.groups.discard(gone)
 
     def add_scope(self, name: str) -> str:
         """Make a client scope; return its id."""
@@ -229,6 +244,7 @@ class FakeRealm:
 
     def change_client(self, client_uuid: str, **changes: object) -> None:
         """Change fields of a client by hand (names as in `ClientRecord`)."""
+        self.note(f"clients/{client_uuid}")
         self.clients[client_uuid] = replace(self.clients[client_uuid], **changes)  # type: ignore[arg-type]
 
     def regenerate_secret(self, client_uuid: str) -> bool:
@@ -290,6 +306,7 @@ class FakeRealm:
 
     def change_user(self, user_id: str, **changes: object) -> None:
         """Change fields of a user by hand (names as in `UserRecord`)."""
+        self.note(f"users/{user_id}")
         user = self.users[user_id]
         user.record = replace(user.record, **changes)  # type: ignore[arg-type]
 

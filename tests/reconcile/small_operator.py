@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
+from fedid.adapters.metrics import Metrics
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
@@ -51,6 +52,7 @@ class SmallOperator:
         self.cluster = FakeCluster(now=self.clock.now)
         self.provider = FakeIdentityProvider(now=self.clock.now)
         self.store = FakeSecretStore(now=self.clock.now)
+        self.meter = Metrics()
         self.cluster.add_namespace(NAMESPACE)
         access = {"client-id": Sensitive("fedid"), "client-secret": Sensitive("s")}
         self.cluster.put_secret_by_hand(MountedSecret(OPERATOR_NAMESPACE, "fedid-keycloak", "Opaque", access))
@@ -63,7 +65,7 @@ class SmallOperator:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with nothing in memory, and look at everything."""
+        """Begin anew with nothing in memory, and a pass over everything."""
         self.due: dict[ObjectKey, float] = {}
         secrets = (Sensitive(f"fbs_{number}") for number in itertools.count(len(self.cluster.calls)))
         self.world = World(
@@ -76,11 +78,12 @@ class SmallOperator:
             fresh_secret=lambda: next(secrets),
             fresh_token=lambda: Sensitive(token_hex(32)),
             audit=lambda *_, **__: None,
+            meter=self.meter,
         )
         self.dispatch = Dispatch(self.world)
         self.cluster.on_change = None
         for body in list(self.cluster.bodies.values()):
-            self._seen(body, gone=False)
+            self._seen(body, gone=False, look=not body.get("status"))
         self.cluster.on_change = lambda body, gone: self._seen(body, gone=gone)
 
     def identity_provider(self, _access: KeycloakAccess, _credentials: KeycloakCredentials) -> FakeIdentityProvider:
@@ -142,7 +145,7 @@ class SmallOperator:
         instant = self.clock.seconds if at is None else at
         self.due[key] = min(instant, self.due.get(key, instant))
 
-    def _seen(self, body: dict[str, Any], *, gone: bool) -> None:
+    def _seen(self, body: dict[str, Any], *, gone: bool, look: bool = True) -> None:
         """Be the watches, as far as these tests need them: what is ours is looked at when its spec changes."""
         key = ObjectKey(body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
         if key.kind == "Pod":
@@ -155,6 +158,6 @@ class SmallOperator:
         elif not (news and asked):
             return
         if key.kind != "Namespace":
-            self._wake(key)
+            self._wake(key, look=look)
         for pod in directory.pods_of_bot(key):
             self._wake(pod)

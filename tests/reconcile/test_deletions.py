@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fedid.adapters.metrics import Metrics
 from fedid.domain.sensitive import Sensitive
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.world import World
@@ -32,6 +33,7 @@ def world() -> World:
         fresh_secret=lambda: Sensitive("x"),
         fresh_token=lambda: Sensitive("0" * 64),
         audit=lambda *_, **__: None,
+        meter=Metrics(),
     )
 
 

@@ -31,6 +31,9 @@ CLUSTER_PROVIDER = "cluster"
 OPERATOR_ROLES = ("manage-clients", "manage-users", "view-realm")
 """Roles of the client `realm-management` that the operator needs, and no more."""
 
+WATCHING_ROLE = "view-events"
+"""Likewise one that it can do without: with it, it reads what administrators did."""
+
 OWNER_ATTRIBUTES = ("fedid.owner", "fedid.object")
 """Marks on users; Keycloak drops silently what a realm's user profile does not declare."""
 
@@ -80,6 +83,7 @@ def provision_keycloak(keycloak: Rest, credentials: Credentials, service_account
     if keycloak.answer("GET", f"/admin/realms/{REALM}").status == 404:
         keycloak.call("POST", "/admin/realms", {"realm": REALM, "enabled": True})
     admin = f"/admin/realms/{REALM}"
+    keycloak.call("PUT", admin, {"adminEventsEnabled": True})
     for role in REALM_ROLES:
         keycloak.call("POST", f"{admin}/roles", {"name": role}, accept=(409,))
     for path in GROUPS:
@@ -168,8 +172,9 @@ def _grant_operator_roles(keycloak: Rest, admin: str, operator: str) -> None:
     mappings = f"{admin}/users/{account}/role-mappings/clients/{management}"
     roles = keycloak.call("GET", f"{admin}/clients/{management}/roles")
     granted = {role["name"] for role in keycloak.call("GET", mappings)}
-    missing = [role for role in roles if role["name"] in {*OPERATOR_ROLES} - granted]
-    surplus = [role for role in roles if role["name"] in granted - {*OPERATOR_ROLES}]
+    wanted = {*OPERATOR_ROLES, WATCHING_ROLE}
+    missing = [role for role in roles if role["name"] in wanted - granted]
+    surplus = [role for role in roles if role["name"] in granted - wanted]
     if missing:
         keycloak.call("POST", mappings, missing)
     if surplus:

@@ -17,7 +17,7 @@ from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.delivery import Delivery, delivery
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import client_uuid
-from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper, RealmScopes
 from fedid.domain.resources import BotClient, Federation, TokenSpec
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.token_entries import JWT, OPAQUE
@@ -122,6 +122,15 @@ class DesiredBot:
     def token_names(self) -> tuple[str, ...]:
         """Names of the tokens, in the order of the spec."""
         return tuple(token.name for token in self.tokens)
+
+    @property
+    def declared_scopes(self) -> frozenset[str]:
+        """Names of all client scopes that it names, those included that a token asks for with itself."""
+        return self.default_scopes | self.optional_scopes | frozenset(s for token in self.tokens for s in token.scopes)
+
+    def optional_beside(self, realm: RealmScopes) -> frozenset[str]:
+        """Return the optional scopes of its client: the declared ones, and those that a token has to ask for."""
+        return self.optional_scopes | (self.declared_scopes - self.default_scopes - realm.default)
 
     def token(self, name: str) -> DesiredToken | None:
         """Return a token by name."""
@@ -234,7 +243,6 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
     asked = {token.lifetime for token in spec.tokens if token.lifetime is not None and token.type == JWT}
     lifetime = _limited(min(asked) if asked else federation.token_lifetime, verdict)
     denied = verdict.denied
-    asked_scopes = frozenset(scope for token in spec.tokens for scope in token.scopes)
     places = {
         name: place
         for name, place in deliveries(spec, federation).items()
@@ -254,9 +262,7 @@ def desired_bot(spec: BotClient, federation: Federation, verdict: Verdict, *, ow
         },
         audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
         default_scopes=frozenset(s for s in spec.default_scopes if Ask(AskKind.SCOPE, s) not in denied),
-        # What a token asks for with itself has to be on the client.
-        optional_scopes=frozenset(s for s in spec.optional_scopes | asked_scopes if Ask(AskKind.SCOPE, s) not in denied)
-        - spec.default_scopes,
+        optional_scopes=frozenset(s for s in spec.optional_scopes if Ask(AskKind.SCOPE, s) not in denied),
         claims={name: value for name, value in spec.claims.items() if Ask(AskKind.CLAIM, name) not in denied},
         adopt=spec.adopt and ADOPT_ASK not in denied,
         lifetime=lifetime,

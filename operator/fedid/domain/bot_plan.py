@@ -24,12 +24,12 @@ from fedid.domain.bot_steps import (
     RemoveScopes,
     UpdateClient,
 )
-from fedid.domain.realm import Role, role_changes, scope_changes
+from fedid.domain.realm import ClientRecord, Role, role_changes, scope_changes
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due
 from fedid.domain.token_plan import token_steps
 
-__all__ = ["CLOCK_TOLERANCE_SECONDS", "NOT_BEFORE", "plan_bot"]
+__all__ = ["CLOCK_TOLERANCE_SECONDS", "NOT_BEFORE", "not_before_lies_ahead", "plan_bot"]
 
 NOT_BEFORE = "notBefore"
 CLOCK_TOLERANCE_SECONDS = 5
@@ -77,7 +77,7 @@ def _client_steps(
     if observed.client is None:
         return (CreateClient(keep_secret=kept_secret(observed)),)
     fields = client_differences(desired_client(desired, secret=None), observed.client)
-    if observed.client.not_before > now.timestamp() + CLOCK_TOLERANCE_SECONDS:
+    if not_before_lies_ahead(observed.client, now):
         # By hand: until that instant every token would be refused, the next one too.
         fields = (*fields, NOT_BEFORE)
     change = secret_change(desired, observed, request, uid, now)
@@ -98,11 +98,15 @@ def _client_steps(
 def _scope_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:
     if observed.realm_scopes is None:
         return ()
-    removed, added = scope_changes(
-        desired.default_scopes, desired.optional_scopes, observed.client, observed.realm_scopes
-    )
+    realm = observed.realm_scopes
+    removed, added = scope_changes(desired.default_scopes, desired.optional_beside(realm), observed.client, realm)
     # In this order: a client that has a scope in one way is not given it in the other.
     return (*((RemoveScopes(removed),) if removed else ()), *((AddScopes(added),) if added else ()))
+
+
+def not_before_lies_ahead(client: ClientRecord, now: datetime) -> bool:
+    """Tell whether somebody set the client's `notBefore` to later than now (Keycloak's clock)."""
+    return client.not_before > now.timestamp() + CLOCK_TOLERANCE_SECONDS
 
 
 def _role_steps(observed: ObservedBot, roles: frozenset[Role]) -> tuple[BotStep, ...]:

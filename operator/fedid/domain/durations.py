@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from fedid.errors import InvalidSpecError
 
-__all__ = ["duration", "duration_text", "spread"]
+__all__ = ["duration", "duration_text", "scattered", "spread"]
 
 _SPREAD = 0.1
 """The part of a period by which one object may come earlier than another."""
@@ -60,3 +60,8 @@ def spread(period: timedelta, uid: str) -> timedelta:
     due at one instant would hold the loop for tens of milliseconds. Never longer, since a period is a promise.
     """
     return period * (1 - _SPREAD * zlib.crc32(uid.encode()) / 2**32)
+
+
+def scattered(period: timedelta, uid: str) -> timedelta:
+    """Return an instant within the period for the object of that uid, always the same: for what begins together."""
+    return period * (zlib.crc32(uid.encode()) / 2**32)

@@ -151,6 +151,10 @@ class RealmFacts:
     """The realm's user profile declares (or admits) the two owner attributes, so Keycloak will not drop them."""
     missing_permissions: tuple[str, ...]
     """realm-management roles that the operator's client lacks, by name."""
+    admin_events_recorded: bool = False
+    """The realm keeps what administrators do."""
+    admin_events_readable: bool = False
+    """The operator's client may read that."""
 
 
 @dataclass(frozen=True, slots=True)

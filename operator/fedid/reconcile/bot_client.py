@@ -11,6 +11,7 @@ from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, s
 from fedid.domain.bot_plan import plan_bot
 from fedid.domain.bot_steps import BotStep, ObservedBot
 from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, reason_of, rfc3339
+from fedid.domain.drift import stored_as_published
 from fedid.domain.durations import duration_text, spread
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.naming import ObjectKey
@@ -47,6 +48,7 @@ from fedid.reconcile.bot_status import (
 )
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
+    LOOK_PERIOD,
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
@@ -54,6 +56,7 @@ from fedid.reconcile.gate import (
     judged_as_before,
     pinned_federation,
     require_usable,
+    trust_earlier,
     with_finalizer,
 )
 from fedid.reconcile.roles import existing_roles, existing_scopes
@@ -139,6 +142,7 @@ class BotReconciler:
         if known := (body.get("status") or {}).get("clientUuid"):
             desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
         application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
+        trust_earlier(world, body, verdict)
         request = rotation_request(spec.meta.annotations, handled_rotations(body))
         if request is not None and not (request.tokens or request.secret):
             await self._tell_meaningless(body, request)
@@ -211,7 +215,7 @@ class BotReconciler:
         world, meta = self._world, spec.meta
         status: Mapping[str, Any] = body.get("status") or {}
         roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
-        declared = desired.default_scopes | desired.optional_scopes
+        declared = desired.declared_scopes
         never_made = not status.get("clientUuid")
         # A withdrawal that was begun and called off may have ended anything: look at all of it.
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
@@ -228,6 +232,9 @@ class BotReconciler:
             observed = await observe_bot(
                 backends, meta.key, desired, status=status, look=look or never_made, consumers_hold=hold
             )
+            if not observed.keycloak_seen and not self._as_published(meta.key, desired, observed):
+                # Somebody changed what lies in Vault, or the secret in Keycloak: only both sides tell what to do.
+                observed = await observe_bot(backends, meta.key, desired, status=status, look=True, consumers_hold=hold)
             if observed.keycloak_seen:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
@@ -302,10 +309,19 @@ class BotReconciler:
         facts.looked = True
         if facts.secret_issued_at is None:
             facts.secret_issued_at = backends.identity_provider.server_now()  # made before this was remembered
-        again_after = spread(backends.federation.resync_period, spec.meta.uid)
-        until = self._world.clock.monotonic() + again_after.total_seconds()
-        self._world.freshness.looked(spec.meta.key, spec.meta.uid, spec.meta.generation, until)
+        meta, sightings = spec.meta, self._world.sightings
+        until = self._world.clock.monotonic() + spread(LOOK_PERIOD, meta.uid).total_seconds()
+        self._world.freshness.looked(meta.key, meta.uid, meta.generation, until)
+        sightings.forget(meta.key)
+        sightings.in_keycloak(meta.key, facts.secret)
+        sightings.in_vault(meta.key, facts.secret)
         return facts
+
+    def _as_published(self, key: ObjectKey, desired: DesiredBot, observed: ObservedBot) -> bool:
+        """Tell whether Vault holds what was published, and the secret that Keycloak was last seen to hold."""
+        stored = observed.stored_client
+        agreed = self._world.sightings.in_vault(key, stored.data.get("client_secret") if stored is not None else None)
+        return agreed and stored_as_published(desired, observed)
 
     def _wake_consumers(self, body: Body, published: Mapping[str, Any], *, anyway: bool) -> None:
         """Wake the consumers if the status is yet to say what is published.
@@ -370,8 +386,9 @@ class BotReconciler:
             for at in next_rotations(spec, desired, facts)
         ]
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
-        first = min([*renewals, *(at for at in (look_at, expiry) if at is not None)], default=None)
-        return Outcome(first, Priority.DELETION if first is not None and first == expiry else Priority.DRIFT)
+        vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
+        first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])
+        return Outcome(first, Priority.DELETION if first == expiry else Priority.DRIFT)
 
 
 def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:

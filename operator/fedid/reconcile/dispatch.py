@@ -22,6 +22,7 @@ from fedid.reconcile.federation import FederationReconciler
 from fedid.reconcile.federation_user import UserReconciler
 from fedid.reconcile.nudges import NUDGE, Nudges, pod_identity_of
 from fedid.reconcile.pod_identity import PodIdentityReconciler
+from fedid.reconcile.realm_watch import REALM_WATCH, RealmWatch, federation_of
 from fedid.reconcile.world import World
 
 __all__ = ["Dispatch", "retry_for"]
@@ -45,12 +46,14 @@ class Dispatch:
         """Work in this world."""
         self._world = world
         self._nudges = nudges = Nudges(world)
+        self._realm_watch = RealmWatch(world)
         self._by_kind: Mapping[str, _Reconciler] = {
             FEDERATION: FederationReconciler(world),
             BOT_CLIENT: BotReconciler(world),
             FEDERATION_USER: UserReconciler(world),
             POD_IDENTITY: PodIdentityReconciler(world, nudges),
             NUDGE: nudges,
+            REALM_WATCH: self._realm_watch,
         }
 
     async def __call__(self, key: ObjectKey, _priority: Priority) -> Outcome:
@@ -59,11 +62,14 @@ class Dispatch:
         Raises:
             Error: The pass failed; `retry_for` says when to try again.
         """
-        about = pod_identity_of(key)
+        about = federation_of(pod_identity_of(key))
         body = self._world.directory.get(about)
         if body is None:
-            self._world.freshness.expire(about)
+            self._world.freshness.forget(about)
+            self._world.sightings.forget(about)
             self._nudges.forget(about)
+            if about.kind == FEDERATION:
+                self._realm_watch.forget(about.name)
             return Outcome()
         try:
             return await self._by_kind[key.kind].reconcile(body)

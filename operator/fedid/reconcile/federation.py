@@ -7,14 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
+from fedid.domain.durations import duration_text
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
-from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE
+from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, RealmFacts
 from fedid.domain.resources import Body, Federation, meta_of, parse_federation
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotReadyError
 from fedid.reconcile.federation_access import access_digest, keycloak_credentials, vault_credentials, vault_holder
 from fedid.reconcile.gate import with_finalizer, without_finalizer
+from fedid.reconcile.realm_watch import sweep_period, watch_key
 from fedid.reconcile.status import write_status
 from fedid.reconcile.world import Backends, World
 
@@ -55,8 +57,10 @@ class FederationReconciler:
         after = (backends.keycloak_ready, backends.vault_ready)
         if first or any(now and not was for was, now in zip(before, after, strict=True)):
             # At the first look also if neither is ready: those who waited for it say why then.
-            self._wake_identities(meta.key.name, pods=first)
+            self._wake_identities(meta.key.name, pods=first, look=not first)
         await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
+        if backends.keycloak_ready:
+            self._world.wake(watch_key(meta.key.name), Priority.DRIFT, look=False)
         ready = all(after)
         return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
 
@@ -84,25 +88,28 @@ class FederationReconciler:
         world.backends[name] = made
         world.unusable.pop(name, None)
         if known is not None:
+            for key in world.directory.identities_of(name):
+                world.freshness.expire(key)  # it may be another server
             await _close(known)
         return made
 
     async def _look(self, backends: Backends) -> tuple[tuple[Condition, ...], dict[str, Any]]:
         """Probe both backends at once and return the conditions and what the status tells of them."""
         federation = backends.federation
-        (keycloak, issuer), (vault, version) = await asyncio.gather(
+        (keycloak, facts), (vault, version) = await asyncio.gather(
             self._look_at_keycloak(backends), self._look_at_vault(backends)
         )
         backends.keycloak_ready, backends.vault_ready = keycloak.status is True, vault.status is True
         backends.keycloak_refusal, backends.vault_refusal = _refusal(keycloak), _refusal(vault)
         fields: dict[str, Any] = {"isDefault": self._is_default(federation)}
-        if issuer is not None:
-            fields["issuer"] = issuer
+        if facts is not None:
+            fields["issuer"] = facts.issuer
+            fields["drift"] = _drift(backends, facts)
         if version is not None:
             fields["vaultVersion"] = version
         return (keycloak, vault), fields
 
-    async def _look_at_keycloak(self, backends: Backends) -> tuple[Condition, str | None]:
+    async def _look_at_keycloak(self, backends: Backends) -> tuple[Condition, RealmFacts | None]:
         realm = backends.federation.keycloak.realm
         try:
             facts = await backends.identity_provider.probe()
@@ -113,16 +120,16 @@ class FederationReconciler:
                 f"The operator's client lacks {', '.join(facts.missing_permissions)}; assign these roles of client "
                 f"realm-management to its service account in realm {realm}"
             )
-            return _no(ConditionType.KEYCLOAK_READY, Reason.PERMISSION_MISSING, message), facts.issuer
+            return _no(ConditionType.KEYCLOAK_READY, Reason.PERMISSION_MISSING, message), facts
         if not facts.owner_attributes_kept:
             message = (
                 f"The user profile of realm {realm} does not declare {OWNER_ATTRIBUTE} and {OBJECT_ATTRIBUTE}, so "
                 "Keycloak would drop the owner mark of users; declare both (view and edit: admin) under Realm "
                 "settings, User profile"
             )
-            return _no(ConditionType.KEYCLOAK_READY, Reason.USER_PROFILE_INCOMPLETE, message), facts.issuer
+            return _no(ConditionType.KEYCLOAK_READY, Reason.USER_PROFILE_INCOMPLETE, message), facts
         message = f"Realm {realm} answers and the operator may do its work"
-        return Condition(ConditionType.KEYCLOAK_READY, True, Reason.READY, message), facts.issuer
+        return Condition(ConditionType.KEYCLOAK_READY, True, Reason.READY, message), facts
 
     async def _look_at_vault(self, backends: Backends) -> tuple[Condition, str | None]:
         access = backends.federation.vault
@@ -212,11 +219,11 @@ class FederationReconciler:
                 found.append(key)
         return found
 
-    def _wake_identities(self, federation: str, *, pods: bool = False) -> None:
+    def _wake_identities(self, federation: str, *, pods: bool = False, look: bool = True) -> None:
         """Wake bots and users, who wake the pods of what they publish; the pods too if they could not look before."""
         directory = self._world.directory
         for key in directory.identities_of(federation):
-            self._world.wake(key, Priority.CHANGE)
+            self._world.wake(key, Priority.CHANGE, look=look)
             for pod in directory.pods_of_bot(key) if pods else ():
                 self._world.wake(pod, Priority.CHANGE)
 
@@ -235,6 +242,23 @@ def _no(about: ConditionType, reason: Reason, message: str) -> Condition:
 def _refusal(told: Condition) -> str:
     """Return why nothing new may be begun, empty if the backend is ready or only away."""
     return "" if told.status is True or told.reason in _AWAY else told.message
+
+
+def _drift(backends: Backends, facts: RealmFacts) -> dict[str, str]:
+    """Decide how changes made by hand are found, and return what the status says of it; it moves when the way does."""
+    drift, realm = backends.federation.drift, backends.federation.keycloak.realm
+    backends.admin_events = drift.admin_events and facts.admin_events_recorded and facts.admin_events_readable
+    sweep = f"a sweep every {duration_text(sweep_period(backends))}"
+    if backends.admin_events:
+        found_by = f"the realm's admin events within {duration_text(drift.events_interval)}, and by {sweep}"
+        return {"mode": "AdminEvents", "message": f"Changes made by hand are found by {found_by}"}
+    if not drift.admin_events:
+        why = "spec.drift.adminEvents is Never"
+    elif not facts.admin_events_recorded:
+        why = f"realm {realm} records no admin events"
+    else:
+        why = "the operator's client lacks the role view-events of client realm-management"
+    return {"mode": "Sweep", "message": f"Changes made by hand are found by {sweep}; {why}"}
 
 
 async def _close(backends: Backends) -> None:

@@ -36,6 +36,7 @@ from fedid.errors import (
     StaleObjectError,
 )
 from fedid.reconcile.gate import (
+    LOOK_PERIOD,
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
@@ -44,6 +45,7 @@ from fedid.reconcile.gate import (
     judged_as_before,
     pinned_federation,
     require_usable,
+    trust_earlier,
     with_finalizer,
     without_finalizer,
 )
@@ -99,10 +101,15 @@ class UserReconciler:
             raise NotGrantedError(verdict.message)
         require_usable(backends, spec.meta, vault=False)
         body = await with_finalizer(world, body)
-        user_id = await self._converge(body, spec, verdict, backends)
+        trust_earlier(world, body, verdict)
+        meta, freshness = spec.meta, world.freshness
+        user_id: str | None = (body.get("status") or {}).get("userId")
+        if user_id is None or not freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic()):
+            user_id = await self._converge(body, spec, verdict, backends)
+            until = world.clock.monotonic() + spread(LOOK_PERIOD, meta.uid).total_seconds()
+            freshness.looked(meta.key, meta.uid, meta.generation, until)
         await self._settle(body, spec, verdict, backends, user_id)
-        again_after = spread(backends.federation.resync_period, spec.meta.uid)
-        return Outcome(world.clock.monotonic() + again_after.total_seconds())
+        return Outcome(freshness.until(meta.key))
 
     async def _converge(self, body: Body, spec: FederationUser, verdict: Verdict, backends: Backends) -> str:
         """Bring the user to what is desired and return its id."""

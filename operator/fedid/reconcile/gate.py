@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, is_told
+from fedid.domain.durations import scattered
 from fedid.domain.grants import Ask, Verdict, judge
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
 from fedid.errors import NotReadyError, StaleObjectError
+from fedid.reconcile.status import ready_at_generation
 from fedid.reconcile.world import Backends, World
 
 __all__ = [
+    "LOOK_PERIOD",
     "UNSEEN_SECONDS",
     "backends_of",
     "federation_name",
@@ -21,10 +25,13 @@ __all__ = [
     "judged_as_before",
     "pinned_federation",
     "require_usable",
+    "trust_earlier",
     "with_finalizer",
     "without_finalizer",
 ]
 
+LOOK_PERIOD = timedelta(days=7)
+"""How often an object is looked at as a whole though neither an event nor a sweep said that it was changed."""
 UNSEEN_SECONDS = 1.0
 """When to look again at an object whose namespace was not seen yet; seeing it wakes the object anyway."""
 
@@ -120,6 +127,17 @@ def judged_as_before(body: Body, verdict: Verdict) -> bool:
     """Tell whether the status was written under this very verdict: what differs now, no grant has changed."""
     told = condition_of((body.get("status") or {}).get("conditions") or (), ConditionType.GRANTED)
     return is_told(told, granted_condition(verdict))
+
+
+def trust_earlier(world: World, body: Body, verdict: Verdict) -> None:
+    """Spare an object that an earlier process left in order its first full look: the realm's first sweep compares it.
+
+    Whatever is known to have changed since is looked at all the same: its spec, its grants, or what an event told.
+    """
+    meta = meta_of(body)
+    if ready_at_generation(body) and verdict.granted and judged_as_before(body, verdict):
+        until = world.clock.monotonic() + scattered(LOOK_PERIOD, meta.uid).total_seconds()
+        world.freshness.trust(meta.key, meta.uid, meta.generation, until)
 
 
 async def with_finalizer(world: World, body: Body) -> Body:

@@ -12,10 +12,11 @@ from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from fedid.ports import BackendFactory, Clock, Cluster, IdentityProvider, SecretStore
+from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore
 from fedid.reconcile.directory import Directory
+from fedid.reconcile.freshness import Freshness, SecretSightings
 
-__all__ = ["Backends", "Freshness", "Wake", "World"]
+__all__ = ["Backends", "Wake", "World"]
 
 _REMEMBERED_DELETIONS = 10_000
 _ONE_DELETION = timedelta(minutes=1)
@@ -56,36 +57,13 @@ class Backends:
     vault_refusal: str = ""
     """Likewise in Vault."""
 
+    admin_events: bool = False
+    """Whether the realm records admin events, we may read them, and the spec does not say otherwise."""
+
     @property
     def looked_at(self) -> bool:
         """Whether it is known what the backends say."""
         return self.keycloak_ready is not None and self.vault_ready is not None
-
-
-class Freshness:
-    """Until when (monotonic seconds) the last full look at an object's backends is good enough."""
-
-    def __init__(self) -> None:
-        """Start with nothing looked at."""
-        self._good_until: dict[ObjectKey, tuple[str, int, float]] = {}
-
-    def looked(self, key: ObjectKey, uid: str, generation: int, until: float) -> None:
-        """Remember a full look at this generation."""
-        self._good_until[key] = (uid, generation, until)
-
-    def expire(self, key: ObjectKey) -> None:
-        """Make the next pass look at everything."""
-        self._good_until.pop(key, None)
-
-    def is_fresh(self, key: ObjectKey, uid: str, generation: int, now: float) -> bool:
-        """Tell whether a pass may skip the full look."""
-        known = self._good_until.get(key)
-        return known is not None and known[:2] == (uid, generation) and now < known[2]
-
-    def until(self, key: ObjectKey) -> float | None:
-        """Return when the next full look is due."""
-        known = self._good_until.get(key)
-        return known[2] if known is not None else None
 
 
 @dataclass(slots=True)
@@ -104,11 +82,13 @@ class World:
     """Makes an opaque token: 256 random bits as 64 hexadecimal digits."""
     audit: Callable[..., None]
     """Logs one privileged side effect as fields; credentials never among them."""
+    meter: DriftMeter
     backends: dict[str, Backends] = field(default_factory=dict)
     """By Federation name; absent until the Federation was first looked at in this process."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Federation name to why there are no adapters for it: its spec or its access Secret is wrong."""
     freshness: Freshness = field(default_factory=Freshness)
+    sightings: SecretSightings = field(default_factory=SecretSightings)
     last_deletions: dict[str, datetime] = field(default_factory=dict)
     """Client id to the last second (Keycloak's clock) in which a token of its deleted client may have been issued."""
 

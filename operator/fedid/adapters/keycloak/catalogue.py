@@ -67,6 +67,11 @@ class RoleCatalogue:
             shelf = await self._filling.run(client_id, lambda: self._fill(client_id))
         return {name: shelf.roles[name] for name in names & shelf.roles.keys()}
 
+    async def afresh(self, client_id: str | None) -> tuple[Role, ...]:
+        """Read all roles of the realm (`REALM`) or of a client now, remember and return them."""
+        shelf = await self._filling.run(client_id, lambda: self._fill(client_id))
+        return tuple(shelf.roles.values())
+
     def clear(self) -> None:
         """Forget everything: an id turned out to be of something that is gone."""
         self._shelves.clear()

@@ -14,6 +14,7 @@ from fedid.adapters.keycloak.refusals import (
     MANAGE_CLIENTS,
     MANAGE_USERS,
     NEEDED_ROLES,
+    VIEW_EVENTS,
     VIEW_REALM,
     ForbiddenError,
 )
@@ -29,7 +30,9 @@ _ADMITTING: Final = frozenset({"ENABLED", "ADMIN_EDIT"})
 
 
 async def realm_facts(access: RealmAccess) -> RealmFacts:
-    """Return what the realm is and what we lack in it. Seven calls; none of them writes.
+    """Return what the realm is and what we lack in it.
+
+    Seven calls, none of which writes; one more if our token names no roles.
 
     Raises:
         BackendUnavailableError: No answer.
@@ -42,12 +45,13 @@ async def realm_facts(access: RealmAccess) -> RealmFacts:
         message = f"the realm's issuer is {issuer}, but keycloak.issuerUrl says {access.issuer_url}: "
         message += "make them equal (the default of issuerUrl is keycloak.url followed by /realms/ and the realm)"
         raise BackendRejectedError(message, backend=BACKEND, reason="IssuerMismatch")
-    await _enter(access)
+    recorded = await _enter(access)
     missing = await _missing_roles(access)
     kept = await _owner_attributes_kept(access, missing)
     if missing:
         await _ask_anew(access)
-    return RealmFacts(issuer, kept, tuple(sorted(missing)))
+    readable = recorded and await _events_readable(access)
+    return RealmFacts(issuer, kept, tuple(sorted(missing)), recorded, readable)
 
 
 async def _ask_anew(access: RealmAccess) -> None:
@@ -55,16 +59,26 @@ async def _ask_anew(access: RealmAccess) -> None:
     access.token.drop(await access.token.current())
 
 
-async def _enter(access: RealmAccess) -> None:
-    """Fetch a token and look at the realm with it, and fetch the keys that later tokens are checked with."""
+async def _enter(access: RealmAccess) -> bool:
+    """Look at the realm, fetch the keys that later tokens are checked with; return if it records admin events."""
     try:
-        await access.connection.call("GET", "")
+        answer = await access.connection.call("GET", "")
     except ForbiddenError as error:
         await _ask_anew(access)
         message = f"the operator's client {access.client_id} has no right in realm {access.realm}: give its service "
         message += f"account the roles {', '.join(NEEDED_ROLES)} of the client realm-management"
         raise BackendDeniedError(message, backend=BACKEND) from error
     await access.verifier.refresh()
+    return bool(answer.json().get("adminEventsEnabled"))
+
+
+async def _events_readable(access: RealmAccess) -> bool:
+    """Tell whether we may read the admin events; our token says so, and only one that says nothing needs a try."""
+    claims = own_claims(await access.token.current())
+    if "resource_access" in claims:
+        held = frozenset(claims["resource_access"].get("realm-management", {}).get("roles", ()))
+        return bool(held & {VIEW_EVENTS, "manage-events", "realm-admin"})
+    return await _readable(access, "/admin-events")
 
 
 async def _missing_roles(access: RealmAccess) -> set[str]:

@@ -16,6 +16,7 @@ from fedid.adapters.keycloak.policies import PolicyCatalogue
 from fedid.adapters.keycloak.probe import realm_facts
 from fedid.adapters.keycloak.roles import RealmRoles
 from fedid.adapters.keycloak.server_clock import ServerClock
+from fedid.adapters.keycloak.survey import RealmSurvey
 from fedid.adapters.keycloak.two_secrets import RealmSecrets
 from fedid.adapters.keycloak.users import RealmUsers
 from fedid.adapters.tokens import TokenVerifier
@@ -27,7 +28,7 @@ _UNNAMED = "(whose jwt.credential.sub is its ServiceAccount)"
 """Stands for the id of the operator's client, if the Federation does not say it."""
 
 
-class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTokens):
+class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTokens, RealmSurvey):
     """One realm; see `fedid.ports.IdentityProvider` for what each method promises."""
 
     def __init__(  # noqa: PLR0913 - the four things it is about and two tunables

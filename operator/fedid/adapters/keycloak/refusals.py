@@ -22,6 +22,8 @@ ACCEPT_JSON: Final = {"Accept": "application/json"}
 MANAGE_CLIENTS: Final = "manage-clients"
 MANAGE_USERS: Final = "manage-users"
 VIEW_REALM: Final = "view-realm"
+VIEW_EVENTS: Final = "view-events"
+"""Not needed, only useful: with it the operator reads the realm's admin events."""
 NEEDED_ROLES: Final = (MANAGE_CLIENTS, MANAGE_USERS, VIEW_REALM)
 """Roles of the client `realm-management` that the operator's client needs; no fewer suffice (26.7.3)."""
 
@@ -71,9 +73,8 @@ def needed_role(path: str) -> str:
         path: What follows the realm's name, without a leading slash.
     """
     area = path.partition("/")[0].partition("?")[0]
-    return {"clients": MANAGE_CLIENTS, "roles": VIEW_REALM, "roles-by-id": VIEW_REALM, "": VIEW_REALM}.get(
-        area, MANAGE_USERS
-    )
+    needed = {"clients": MANAGE_CLIENTS, "admin-events": VIEW_EVENTS}
+    return {**needed, **dict.fromkeys(("roles", "roles-by-id", ""), VIEW_REALM)}.get(area, MANAGE_USERS)
 
 
 def refusal(answer: Answer, *, realm: str, client_id: str, method: str, path: str) -> BackendError | StaleObjectError:

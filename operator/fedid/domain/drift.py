@@ -1,0 +1,131 @@
+"""How changes made by hand are found: what the realm's admin events are about, and what one page of it says.
+
+Pure comparisons only: whatever differs is looked at by the ordinary pass over its object, which repairs and tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+from urllib.parse import unquote
+
+from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_differences, client_entry, desired_client
+from fedid.domain.bot_plan import not_before_lies_ahead
+from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.realm import ClientRecord, RealmScopes, scope_changes
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.token_entries import token_entry, without_location
+from fedid.domain.tokens import MintedToken
+
+__all__ = ["AdminEvent", "Page", "Part", "client_differs", "stored_as_published", "touched"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[_T]):
+    """One page of a listing, without what is not ours."""
+
+    items: tuple[_T, ...]
+    seen: int
+    """How many entries Keycloak sent; fewer than were asked for: it was the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """One change that somebody made through Keycloak's Admin API or console.
+
+    Source: Keycloak Admin REST API, AdminEventRepresentation.
+    """
+
+    event_id: str
+    path: str
+    """Keycloak's `resourcePath`, e.g. `clients/<uuid>/client-secret`."""
+
+
+class Part(StrEnum):
+    """What of a realm an event is about, and by what that is named."""
+
+    CLIENT = "client"
+    """By internal id."""
+    USER = "user"
+    """By id; a service account is one."""
+    REALM_ROLE = "realm role"
+    """By name."""
+    CLIENT_ROLE = "client role"
+    """By name, without its client."""
+    ROLE = "role"
+    """By id, of the realm or of a client."""
+    GROUP = "group"
+    """By id."""
+
+
+def touched(event: AdminEvent) -> tuple[Part, str] | None:
+    """Return what the event is about; None for what no identity depends on.
+
+    What a role or a group brings along is none of it: only what is mapped to an identity is compared.
+    """
+    match [unquote(part) for part in event.path.split("/")]:
+        case ["clients", _, "roles", name]:
+            return Part.CLIENT_ROLE, name
+        case ["clients", _, "roles", *_]:
+            return None
+        case ["clients", client, *_]:
+            return Part.CLIENT, client
+        case ["users", user, *_]:
+            return Part.USER, user
+        case ["roles", name]:
+            return Part.REALM_ROLE, name
+        case ["roles-by-id", role]:
+            return Part.ROLE, role
+        case ["groups", group]:
+            return Part.GROUP, group
+        case _:
+            return None
+
+
+def client_differs(
+    desired: DesiredBot, observed: ClientRecord, now: datetime, realm_scopes: RealmScopes | None = None
+) -> bool:
+    """Tell whether a client is not what is desired, its secret aside.
+
+    Args:
+        desired: The granted part of the spec.
+        observed: The client as it was listed.
+        now: Keycloak's clock.
+        realm_scopes: The client scopes of the realm; None: those of the client are not compared.
+    """
+    wanted = desired_client(desired, secret=None)
+    if client_differences(wanted, observed) or not_before_lies_ahead(observed, now):
+        return True
+    if realm_scopes is None:
+        return False
+    optional = desired.optional_beside(realm_scopes)
+    return any(scope_changes(desired.default_scopes, optional, observed, realm_scopes))
+
+
+def stored_as_published(desired: DesiredBot, observed: ObservedBot) -> bool:
+    """Tell whether Vault holds what was published there, so that nobody need ask Keycloak about it."""
+    stored = observed.stored_client
+    secret = stored.data.get("client_secret") if stored is not None else None
+    if stored is None or not secret:
+        return False
+    if dict(stored.data) != client_entry(desired, secret, stored.data.get(PREVIOUS_SECRET)):
+        return False
+    if stored.version != observed.recorded.secret_version:
+        return False
+    return all(_is_token(observed, name) for name in desired.token_names)
+
+
+def _is_token(observed: ObservedBot, name: str) -> bool:
+    stored, claims = observed.stored_tokens.get(name), observed.claims.get(name)
+    if (held := observed.opaque.get(name)) is not None:
+        recorded = observed.recorded.fingerprints.get(name)
+        return recorded in {None, held.fingerprint, held.previous_fingerprint}
+    data: Mapping[str, Sensitive] = stored.data if stored is not None else {}
+    if claims is None or "token" not in data:
+        return False
+    return without_location(data) == token_entry(MintedToken(data["token"], claims))
