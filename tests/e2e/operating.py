@@ -75,6 +75,8 @@ def grant(**changes: Any) -> dict[str, Any]:
         "groups": ["/sites/*"],
         "audiences": ["superlink"],
         "maxTokenLifetime": "1h",
+        "scopes": ["fl-*"],
+        "vaultPaths": ["secrets/users/{subject}/*"],
     }
     return {**wide, **changes}
 

@@ -5,6 +5,7 @@ only administrators see, the cluster as an identity provider, and a client for t
 operator with the least rights and without a secret.
 """
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ OPERATOR_ROLES = ("manage-clients", "manage-users", "view-realm")
 
 WATCHING_ROLE = "view-events"
 """Likewise one that it can do without: with it, it reads what administrators did."""
+
+SECRET_POLICY = "fedid-two-secrets"
+"""Client policy of the realm, and its profile, for rotations that nobody notices."""
 
 OWNER_ATTRIBUTES = ("fedid.owner", "fedid.object")
 """Marks on users; Keycloak drops silently what a realm's user profile does not declare."""
@@ -91,6 +95,7 @@ def provision_keycloak(keycloak: Rest, credentials: Credentials, service_account
     _ensure_owner_attributes(keycloak, admin)
     _ensure_client(keycloak, admin, _superlink(credentials))
     _ensure_cluster_provider(keycloak, admin, service_account_public_key)
+    _ensure_secret_policy(keycloak, admin)
     operator = _ensure_client(keycloak, admin, _operator())
     _grant_operator_roles(keycloak, admin, operator)
 
@@ -179,6 +184,27 @@ def _grant_operator_roles(keycloak: Rest, admin: str, operator: str) -> None:
         keycloak.call("POST", mappings, missing)
     if surplus:
         keycloak.call("DELETE", mappings, surplus)
+
+
+def _ensure_secret_policy(keycloak: Rest, admin: str) -> None:
+    """Let clients of fedid have two secrets at once; the periods are beyond any that a bot asks for."""
+    profiles = keycloak.call("GET", f"{admin}/client-policies/profiles")["profiles"]
+    policies = keycloak.call("GET", f"{admin}/client-policies/policies")["policies"]
+    if any(policy["name"] == SECRET_POLICY for policy in policies):
+        return
+    periods = {
+        "expiration-period": 10 * 365 * 86400,
+        "rotated-expiration-period": 365 * 86400,
+        "remaining-rotation-period": 86400,
+    }
+    executor = {"executor": "secret-rotation", "configuration": periods}
+    others = [profile for profile in profiles if profile["name"] != SECRET_POLICY]
+    profile = {"name": SECRET_POLICY, "executors": [executor]}
+    keycloak.call("PUT", f"{admin}/client-policies/profiles", {"profiles": [*others, profile]})
+    attributes = json.dumps([{"key": "fedid.secret-rotation", "value": "true"}])
+    condition = {"condition": "client-attributes", "configuration": {"attributes": attributes}}
+    policy = {"name": SECRET_POLICY, "enabled": True, "conditions": [condition], "profiles": [SECRET_POLICY]}
+    keycloak.call("PUT", f"{admin}/client-policies/policies", {"policies": [*policies, policy]})
 
 
 def _ensure_group(keycloak: Rest, admin: str, path: str) -> None:

@@ -123,6 +123,8 @@ def federation_manifest(stack: "Stack") -> dict[str, Any]:
                     "groups": ["/sites/*"],
                     "audiences": [SUPERLINK],
                     "maxTokenLifetime": "1h",
+                    "scopes": ["fl-*"],
+                    "vaultPaths": ["secrets/users/{subject}/*"],
                 }
             ],
         },

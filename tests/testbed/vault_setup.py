@@ -31,6 +31,11 @@ path "secret/metadata/fedid/*" {
 path "secrets/fedid/*" {
   capabilities = ["create", "read", "update", "delete", "list"]
 }
+
+# Copies of tokens in the layout of a platform, where a grant lets bots have them.
+path "secrets/users/*" {
+  capabilities = ["create", "read", "update", "delete", "list"]
+}
 """
 """All that the operator may do in Vault. Deleting the metadata takes every version with
 it, so `secret/delete` and `secret/destroy` are not needed."""
