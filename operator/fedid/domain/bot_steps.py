@@ -193,6 +193,8 @@ class Recorded:
     secret_version: int | None = None
     secret_issued_at: datetime | None = None
     """When the bot secret was made; None: not known."""
+    previous_ends_at: datetime | None = None
+    """Until when the secret before stays good too; None: there is none, or nobody knows."""
     subject: str | None = None
     """User id of the service account."""
     ask_hashes: Mapping[str, str] = field(default_factory=dict)

@@ -117,6 +117,8 @@ def stored_as_published(desired: DesiredBot, observed: ObservedBot) -> bool:
         return False
     if stored.version != observed.recorded.secret_version:
         return False
+    if PREVIOUS_SECRET in stored.data and observed.recorded.previous_ends_at is None:
+        return False  # only Keycloak tells how long it has been so
     return all(_is_token(observed, name) for name in desired.token_names)
 
 

@@ -146,7 +146,7 @@ class BotApplication:
         client = desired_client(self._desired, secret=facts.secret, not_before=int(now.timestamp()))
         created = await self._provider.create_client(client)
         if created:
-            facts.subject = facts.previous_secret = facts.previous_since = None
+            facts.subject = facts.previous_secret = facts.previous_ends_at = None
             facts.secret_issued_at = now
             self._context.audit("CreateClient", client_id=self._desired.client_id)
         return created

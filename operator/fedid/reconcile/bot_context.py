@@ -42,7 +42,7 @@ class BotFacts:
     secret: Sensitive | None = None
     previous_secret: Sensitive | None = None
     """Good too until it is ended."""
-    previous_since: datetime | None = None
+    previous_ends_at: datetime | None = None
     secret_issued_at: datetime | None = None
     secret_version: int | None = None
     subject: str | None = None
@@ -110,6 +110,12 @@ class BotContext:
         self.world.audit(step, key=str(self.key), federation=self.backends.federation.meta.key.name, **details)
 
 
+def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | None:
+    if observed.client is None or observed.client.previous_since is None:
+        return observed.recorded.previous_ends_at  # nobody looked at Keycloak
+    return observed.client.previous_since + desired.rotation.overlap
+
+
 def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
     """Return what is true before the first step."""
     stored, client, recorded = observed.stored_client, observed.client, observed.recorded
@@ -120,7 +126,7 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
         client_uuid=desired.client_uuid,
         secret=secret,
         previous_secret=previous,
-        previous_since=client.previous_since if client is not None else None,
+        previous_ends_at=_previous_ends_at(desired, observed) if previous is not None else None,
         secret_issued_at=recorded.secret_issued_at,
         secret_version=stored.version if stored is not None and stored.data else None,
         subject=observed.known_subject,

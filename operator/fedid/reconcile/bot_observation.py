@@ -202,6 +202,7 @@ def recorded_in(status: Mapping[str, Any]) -> Recorded:
     return Recorded(
         secret_version=secret.get("version"),
         secret_issued_at=instant_in(secret.get("issuedAt")),
+        previous_ends_at=instant_in(secret.get("previousEndsAt")),
         subject=status.get("serviceAccountSubject"),
         withdrawn=bool(status.get("revocation")),
         ask_hashes={token["name"]: token.get("askHash", "") for token in tokens},

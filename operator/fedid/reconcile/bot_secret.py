@@ -26,7 +26,8 @@ class SecretSteps:
         bot = self._bot
         kept = await bot.provider.keep_secret(bot.desired.client_uuid)
         facts.previous_secret = facts.secret if kept else None
-        facts.previous_since = bot.provider.server_now() if kept else None
+        ends_at = bot.provider.server_now() + bot.desired.rotation.overlap
+        facts.previous_ends_at = ends_at if kept else None
         facts.secret = None
         bot.audit("KeepSecret", client_id=bot.desired.client_id, kept=kept)
         if not kept:
@@ -50,7 +51,7 @@ class SecretSteps:
         if previous is not None and not await bot.provider.credentials_refused(bot.credentials(previous)):
             message = f"Keycloak still accepts the former secret of client {client_id}; ending it again"
             raise BackendUnavailableError(message, backend="keycloak")
-        facts.previous_secret = facts.previous_since = None
+        facts.previous_secret = facts.previous_ends_at = None
         bot.audit("EndPreviousSecret", client_id=client_id, refused=previous is not None)
 
     async def mint(
@@ -100,6 +101,8 @@ class SecretSteps:
             bot.paths.client, data, bot.mark, version=version, retention=SECRET_RETENTION
         )
         bot.audit("PublishSecret", path=bot.paths.client, version=facts.secret_version)
+        if not (bot.body.get("status") or {}).get("secret"):
+            return  # what they wait for is yet to come
         for pod in bot.world.directory.pods_of_bot(bot.key):
             # Not only at the end of the pass: without an overlap they are refused until they have the new one.
             bot.world.wake(pod)

@@ -91,7 +91,7 @@ def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, f
         secret = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
         if facts.secret_issued_at is not None:
             secret["issuedAt"] = rfc3339(facts.secret_issued_at)
-        due_at, ends_at = _secret_due_at(spec, desired, facts), _previous_ends_at(desired, facts)
+        due_at, ends_at = _secret_due_at(spec, desired, facts), facts.previous_ends_at
         if due_at is not None:
             secret["nextRotationAt"] = rfc3339(due_at)
         if ends_at is not None:
@@ -123,7 +123,7 @@ def next_rotations(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> lis
     instants += [fact.previous_ends_at for fact in facts.tokens.values() if fact.previous_ends_at is not None]
     # What is in the way of a replacement is found gone at the next look, not by asking all the time.
     secret_due = _secret_due_at(spec, desired, facts) if facts.obstacle is None or facts.rotated else None
-    instants += [at for at in (secret_due, _previous_ends_at(desired, facts)) if at is not None]
+    instants += [at for at in (secret_due, facts.previous_ends_at) if at is not None]
     return instants
 
 
@@ -133,7 +133,7 @@ def token_due_at(token: DesiredToken, fact: TokenFact, uid: str) -> datetime:
 
 
 def short_overlaps(desired: DesiredBot, consumers: Iterable[Body]) -> list[str]:
-    """Return a sentence for each period that is shorter than what a consumer needs to see a new file.
+    """Return a sentence about the periods that are shorter than what a consumer needs to see a new file, if any.
 
     Args:
         desired: The granted part of the spec.
@@ -147,24 +147,25 @@ def short_overlaps(desired: DesiredBot, consumers: Iterable[Body]) -> list[str]:
     if not any_consumer:
         return []
     needed = _SEEN_BY_OTHERS if slow is not None else _SEEN_BY_NUDGED
+    short = {
+        f"the overlap of token {token.name}": token.overlap
+        for token in desired.tokens
+        if token.type == OPAQUE and token.overlap < needed
+    }
+    for token in desired.tokens:
+        left = token.renew_before if token.renew_before is not None else desired.lifetime / 3
+        if token.type != OPAQUE and left < needed:
+            what = "renewBefore" if token.renew_before is not None else "a third of the lifetime"
+            short[f"{what} of token {token.name}"] = left
+    if desired.rotation.every is not None and desired.rotation.overlap < needed:
+        short["secretRotation.overlap"] = desired.rotation.overlap
+    if not short:
+        return []
+    told = ", ".join(f"{what} is {duration_text(value)}" for what, value in short.items())
     remedy = f"use {duration_text(needed)} or more"
     if slow is not None:
-        remedy += f", or give PodIdentity {slow} pods.selector, which makes {duration_text(_SEEN_BY_NUDGED)} enough"
-    notes = []
-    for token in desired.tokens:
-        if token.type == OPAQUE and token.overlap < needed:
-            notes.append(_note(f"the overlap of token {token.name}", token.overlap, remedy))
-        if token.type != OPAQUE:
-            left = token.renew_before if token.renew_before is not None else desired.lifetime / 3
-            if left < needed:
-                longer = needed if token.renew_before is not None else needed * 3
-                name = "renewBefore" if token.renew_before is not None else "lifetime"
-                told = remedy.replace(duration_text(needed), f"a {name} of {duration_text(longer)}", 1)
-                notes.append(_note(f"what is left of token {token.name} when it is renewed", left, told))
-    rotates = desired.rotation.every is not None
-    if rotates and not desired.rotation.allow_interruption and desired.rotation.overlap < needed:
-        notes.append(_note("secretRotation.overlap", desired.rotation.overlap, remedy))
-    return notes
+        remedy += f", or give PodIdentity {slow} pods.selector, with which {duration_text(_SEEN_BY_NUDGED)} are enough"
+    return [f"{told}, and a pod may take {duration_text(needed)} to see a new file: {remedy}"]
 
 
 def handled_rotations(body: Body) -> tuple[str | None, str | None]:
@@ -187,10 +188,6 @@ def rotations_handled(body: Body, request: RotationRequest | None, facts: BotFac
     if (request.secret and facts.rotated) or meaningless:
         before["secret"] = request.value
     return before
-
-
-def _note(what: str, value: timedelta, remedy: str) -> str:
-    return f"{what} is {duration_text(value)}, and a pod may take longer to see a new file: {remedy}"
 
 
 def _token_field(token: DesiredToken, fact: TokenFact, own_path: str, uid: str) -> dict[str, Any]:
@@ -217,10 +214,6 @@ def _secret_due_at(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> dat
     if every is None or facts.secret_issued_at is None:
         return None
     return rotation_due_at(facts.secret_issued_at, every, spec.meta.uid)
-
-
-def _previous_ends_at(desired: DesiredBot, facts: BotFacts) -> datetime | None:
-    return facts.previous_since + desired.rotation.overlap if facts.previous_since is not None else None
 
 
 def _told_obstacle(body: Body) -> str | None:
