@@ -201,6 +201,10 @@ class Recorded:
     """Token name to the ask hash it was made under."""
     token_versions: Mapping[str, int] = field(default_factory=dict)
     """Token name to the version in Vault that was written last."""
+    secret_rotated_for: str | None = None
+    """The request for which the secret was replaced last."""
+    rotated_for: Mapping[str, str] = field(default_factory=dict)
+    """Token name to the request for which it was replaced last."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Name of an opaque token to what tells it from another."""
     withdrawn: bool = False

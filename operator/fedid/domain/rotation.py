@@ -36,30 +36,28 @@ class RotationRequest:
     """What a person asks to be replaced now."""
 
     value: str
-    """Of the annotation; kept in the status once it was carried out."""
+    """Of the annotation; kept in the status with each credential that was replaced for it."""
     tokens: bool
     secret: bool
 
+    @property
+    def meaningless(self) -> bool:
+        """Whether the value asks for nothing that there is."""
+        return not (self.tokens or self.secret)
 
-def rotation_request(annotations: Mapping[str, str], handled: tuple[str | None, str | None]) -> RotationRequest | None:
-    """Return what `fedid.io/rotate` asks for, None if nothing new.
 
-    A value that means nothing gives a request for nothing, so that the caller can say so once.
+def rotation_request(annotations: Mapping[str, str]) -> RotationRequest | None:
+    """Return what `fedid.io/rotate` asks for, None if it is not there.
 
-    Args:
-        annotations: Of the object.
-        handled: The values that were carried out last, for the tokens and for the secret: the one may have to wait.
+    A value that means nothing gives a request for nothing, so that the caller can say so once. Whether it was carried
+    out is remembered with each credential: the secret, or an opaque token, may have to wait for the end of an overlap.
     """
     value = annotations.get(ROTATE, "")[:LONGEST_REQUEST]
     if not value:
         return None
     match = _REQUEST.fullmatch(value)
     what = match.group(1) if match else ""
-    tokens, secret = what in {"token", "all"}, what in {"secret", "all"}
-    if not match:
-        return None if handled == (value, value) else RotationRequest(value, tokens=False, secret=False)
-    tokens, secret = tokens and handled[0] != value, secret and handled[1] != value
-    return RotationRequest(value, tokens, secret) if tokens or secret else None
+    return RotationRequest(value, tokens=what in {"token", "all"}, secret=what in {"secret", "all"})
 
 
 def revocation_request(annotations: Mapping[str, str], handled: str | None) -> str | None:

@@ -132,7 +132,7 @@ def published_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
 def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | None, uid: str, now: datetime) -> bool:
     if published_unrecorded(desired, observed):
         return False
-    if request is not None and request.secret:
+    if request is not None and request.secret and observed.recorded.secret_rotated_for != request.value:
         return True
     issued_at, every = observed.recorded.secret_issued_at, desired.rotation.every
     return every is not None and issued_at is not None and now >= rotation_due_at(issued_at, every, uid)

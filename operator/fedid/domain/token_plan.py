@@ -184,7 +184,7 @@ def _why_made_anew(  # noqa: PLR0913
 def _requested(
     token: DesiredToken, observed: ObservedBot, stored: StoredEntry, request: RotationRequest | None
 ) -> str | None:
-    if request is None or not request.tokens:
+    if request is None or not request.tokens or observed.recorded.rotated_for.get(token.name) == request.value:
         return None
     recorded = observed.recorded.token_versions.get(token.name)
     if recorded not in {None, stored.version}:

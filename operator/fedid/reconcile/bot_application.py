@@ -32,7 +32,7 @@ from fedid.domain.bot_steps import (
 from fedid.domain.conditions import ConditionType, Reason, condition_of
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, meta_of
-from fedid.domain.secret_plan import published_unrecorded
+from fedid.domain.rotation import RotationRequest
 from fedid.errors import NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts, facts_before
 from fedid.reconcile.bot_secret import SecretSteps
@@ -48,10 +48,18 @@ _PUBLISHING = PublishSecret | PublishToken | DeliverToken | WithdrawCopy | Withd
 class BotApplication:
     """Applies plans to one bot."""
 
-    def __init__(
-        self, world: World, body: Body, desired: DesiredBot, backends: Backends, *, tell_repairs: bool
+    def __init__(  # noqa: PLR0913 - everything that a plan is carried out with
+        self,
+        world: World,
+        body: Body,
+        desired: DesiredBot,
+        backends: Backends,
+        *,
+        request: RotationRequest | None,
+        tell_repairs: bool,
     ) -> None:
         """Work on this bot; with `tell_repairs`, what has to be changed was changed by hand."""
+        self._request = request
         self._world = world
         self._body = body
         self._tell_repairs = tell_repairs
@@ -70,9 +78,7 @@ class BotApplication:
         if observed.client is not None:
             # An adopted one keeps its id.
             self._use(replace(self._desired, client_uuid=observed.client.client_uuid))
-        facts = facts_before(self._desired, observed)
-        if observed.keycloak_seen and published_unrecorded(self._desired, observed):
-            facts.rotated, facts.secret_issued_at = True, self._provider.server_now()
+        facts = facts_before(self._context, observed)
         for step in plan:
             if not await self._take(step, facts, observed):
                 return None
@@ -122,7 +128,7 @@ class BotApplication:
 
     def _use(self, desired: DesiredBot) -> None:
         self._desired = desired
-        self._context = BotContext(self._world, self._body, desired, self._backends)
+        self._context = BotContext(self._world, self._body, desired, self._backends, self._request)
         self._secrets = SecretSteps(self._context)
         self._tokens = BotTokenSteps(self._context, self._secrets)
 
@@ -147,7 +153,7 @@ class BotApplication:
         created = await self._provider.create_client(client)
         if created:
             facts.subject = facts.previous_secret = facts.previous_ends_at = None
-            facts.secret_issued_at = now
+            self._context.note_secret_made(facts, now)
             self._context.audit("CreateClient", client_id=self._desired.client_id)
         return created
 
@@ -185,8 +191,8 @@ class BotApplication:
         client = desired_client(self._desired, secret=fresh, not_before=not_before)
         await self._provider.update_client(corrected(client, observed.client) if observed.client else client)
         if fresh is not None:
-            facts.secret, facts.rotated = fresh, True
-            facts.secret_issued_at = self._provider.server_now()
+            facts.secret = fresh
+            self._context.note_secret_made(facts, self._provider.server_now())
         self._context.audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
 
     async def _change_scopes(self, step: RemoveScopes | AddScopes) -> None:

@@ -40,10 +40,8 @@ from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_observation import observe_bot, recorded_in
 from fedid.reconcile.bot_status import (
     conditions_of,
-    handled_rotations,
     next_rotations,
     published_fields,
-    rotations_handled,
     short_overlaps,
 )
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
@@ -141,22 +139,21 @@ class BotReconciler:
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
         if known := (body.get("status") or {}).get("clientUuid"):
             desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
-        application = BotApplication(world, body, desired, backends, tell_repairs=judged_as_before(body, verdict))
+        request, same = rotation_request(spec.meta.annotations), judged_as_before(body, verdict)
+        application = BotApplication(world, body, desired, backends, request=request, tell_repairs=same)
         trust_earlier(world, body, verdict)
-        request = rotation_request(spec.meta.annotations, handled_rotations(body))
-        if request is not None and not (request.tokens or request.secret):
-            await self._tell_meaningless(body, request)
+        ignored = await self._ignored(body, request)
         facts = await self._converge(body, spec, desired, backends, application, request)
         published = published_fields(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
-        handled = {"rotation": rotations_handled(body, request, facts), "revokedNow": revoked_now}
+        handled = {"rotateIgnored": ignored, "revokedNow": revoked_now}
         await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
         status = body.get("status") or {}
         if not status.get("clientUuid") or status.get("revocation"):
             # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
             self._wake_consumers(body, {}, anyway=True)
         # What is not covered was told; what is covered goes on living, renewals included.
-        return self._again(spec, desired, facts, backends)
+        return self._again(spec, desired, facts, backends, request)
 
     async def _suspend(self, body: Body, suspension: Suspension) -> Outcome:
         """See to it that nothing of the bot exists outside the cluster, whatever the grants say; then rest."""
@@ -239,7 +236,7 @@ class BotReconciler:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
             if facts is not None and observed.keycloak_seen:
-                pending = request is not None and request.secret and not facts.rotated
+                pending = request is not None and request.secret and facts.secret_rotated_for != request.value
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
                 if observed.client is not None and (rotates or pending):
                     facts.obstacle = self._obstacle(desired, observed)
@@ -263,9 +260,9 @@ class BotReconciler:
 
     def _secret_matters(self, status: Mapping[str, Any], request: RotationRequest | None, backends: Backends) -> bool:
         """Tell whether the secret is to be replaced or ended now, so that Keycloak must be looked at."""
-        if request is not None and request.secret:
-            return True
         secret, now = status.get("secret") or {}, backends.identity_provider.server_now()
+        if request is not None and request.secret and secret.get("rotatedFor") != request.value:
+            return True
         instants = (instant_in(secret.get(name)) for name in ("nextRotationAt", "previousEndsAt"))
         return any(at is not None and at <= now for at in instants)
 
@@ -287,12 +284,18 @@ class BotReconciler:
                 return False
         return True
 
-    async def _tell_meaningless(self, body: Body, request: RotationRequest) -> None:
+    async def _ignored(self, body: Body, request: RotationRequest | None) -> str | None:
+        """Tell once that a value of the annotation means nothing, and return it for the status."""
+        if request is None or not request.meaningless:
+            return None
+        if (body.get("status") or {}).get("rotateIgnored") == request.value:
+            return request.value
         message = (
             f"Annotation {ROTATE} is {request.value[:40]!r}, which means nothing; write token, secret or all, "
             "optionally with -<anything> behind it, such as all-2"
         )
         await self._world.cluster.emit(body, reason="RotateIgnored", message=message, warning=True, action="Rotate")
+        return request.value
 
     def _plan(  # noqa: PLR0913 - everything that a plan is made from
         self,
@@ -377,7 +380,14 @@ class BotReconciler:
         tokens = (body.get("status") or {}).get("tokens") or ()
         return ready_at_generation(body) and all(token.get("expiresAt", "") > now for token in tokens)
 
-    def _again(self, spec: BotClient, desired: DesiredBot, facts: BotFacts, backends: Backends) -> Outcome:
+    def _again(
+        self,
+        spec: BotClient,
+        desired: DesiredBot,
+        facts: BotFacts,
+        backends: Backends,
+        request: RotationRequest | None,
+    ) -> Outcome:
         world = self._world
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
         # What is due and was not done waits for something; not for the next instant of this clock.
@@ -385,6 +395,9 @@ class BotReconciler:
             mono + max((at - now).total_seconds(), _WAITING_SECONDS if at <= now else 0.0)
             for at in next_rotations(spec, desired, facts)
         ]
+        asked = request is not None and request.secret and facts.secret_rotated_for != request.value
+        if asked and facts.looked and facts.obstacle is None and facts.previous_ends_at is None:
+            renewals.append(mono)  # what it had to wait for has just ended
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
         vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
         first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])

@@ -9,6 +9,8 @@ from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of
+from fedid.domain.rotation import RotationRequest
+from fedid.domain.secret_plan import published_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
@@ -32,6 +34,8 @@ class TokenFact:
     """Of an opaque one."""
     previous_ends_at: datetime | None = None
     location: Location | None = None
+    rotated_for: str | None = None
+    """The request for which it was replaced last."""
 
 
 @dataclass(slots=True)
@@ -55,8 +59,8 @@ class BotFacts:
     """Why the secret cannot be replaced as the spec or a person wants it."""
     looked: bool = False
     """Whether Keycloak was looked at in this pass."""
-    rotated: bool = False
-    """Whether the secret was replaced in this pass, or in one that did not come to tell it."""
+    secret_rotated_for: str | None = None
+    """The request for which the secret was replaced last."""
     published: bool = False
     """Whether Vault holds something else than before the pass."""
 
@@ -69,6 +73,18 @@ class BotContext:
     body: Body
     desired: DesiredBot
     backends: Backends
+    request: RotationRequest | None = None
+    """What a person asks to be replaced."""
+
+    def note_secret_made(self, facts: BotFacts, at: datetime) -> None:
+        """Remember that the secret was made, and which request that carries out."""
+        facts.secret_issued_at = at
+        if self.request is not None and self.request.secret:
+            facts.secret_rotated_for = self.request.value
+
+    def token_request(self, before: str | None) -> str | None:
+        """Return the request that a token made now carries out; `before`: the one for which it was made last."""
+        return self.request.value if self.request is not None and self.request.tokens else before
 
     @property
     def key(self) -> ObjectKey:
@@ -116,8 +132,9 @@ def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | 
     return observed.client.previous_since + desired.rotation.overlap
 
 
-def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
+def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
     """Return what is true before the first step."""
+    desired = bot.desired
     stored, client, recorded = observed.stored_client, observed.client, observed.recorded
     secret, previous = (client.secret, client.previous_secret) if client is not None else (None, None)
     if secret is None and stored is not None:
@@ -128,6 +145,7 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
         previous_secret=previous,
         previous_ends_at=_previous_ends_at(desired, observed) if previous is not None else None,
         secret_issued_at=recorded.secret_issued_at,
+        secret_rotated_for=recorded.secret_rotated_for,
         secret_version=stored.version if stored is not None and stored.data else None,
         subject=observed.known_subject,
     )
@@ -137,6 +155,9 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
         if entry is None or (claims is None and opaque is None):
             continue
         asked, place = recorded.ask_hashes.get(name, ""), delivered_to(entry.data)
+        made_for = recorded.rotated_for.get(name)
+        if recorded.token_versions.get(name) not in {None, entry.version}:
+            made_for = bot.token_request(made_for)  # by a pass that did not come to tell it
         facts.entries[name] = dict(entry.data)
         if opaque is not None:
             facts.tokens[name] = TokenFact(
@@ -147,7 +168,12 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
                 opaque.fingerprint,
                 opaque.previous_ends_at,
                 place,
+                made_for,
             )
         elif claims is not None:
-            facts.tokens[name] = TokenFact(claims.issued_at, claims.expires_at, entry.version, asked, location=place)
+            facts.tokens[name] = TokenFact(
+                claims.issued_at, claims.expires_at, entry.version, asked, location=place, rotated_for=made_for
+            )
+    if observed.keycloak_seen and published_unrecorded(desired, observed):
+        bot.note_secret_made(facts, bot.provider.server_now())
     return facts

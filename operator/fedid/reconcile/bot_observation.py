@@ -207,6 +207,8 @@ def recorded_in(status: Mapping[str, Any]) -> Recorded:
         withdrawn=bool(status.get("revocation")),
         ask_hashes={token["name"]: token.get("askHash", "") for token in tokens},
         token_versions={token["name"]: token["version"] for token in tokens if "version" in token},
+        secret_rotated_for=secret.get("rotatedFor"),
+        rotated_for={token["name"]: token["rotatedFor"] for token in tokens if token.get("rotatedFor")},
         fingerprints={token["name"]: token["fingerprint"] for token in tokens if token.get("fingerprint")},
     )
 

@@ -11,7 +11,7 @@ from fedid.domain.conditions import Condition, ConditionType, Reason, condition_
 from fedid.domain.durations import duration_text
 from fedid.domain.grants import Verdict
 from fedid.domain.resources import Body, BotClient
-from fedid.domain.rotation import RotationRequest, renewal_due_at, rotation_due_at
+from fedid.domain.rotation import renewal_due_at, rotation_due_at
 from fedid.domain.token_entries import OPAQUE
 from fedid.reconcile.bot_context import BotFacts, TokenFact
 from fedid.reconcile.bot_paths import BotPaths
@@ -20,10 +20,8 @@ from fedid.reconcile.world import Backends
 
 __all__ = [
     "conditions_of",
-    "handled_rotations",
     "next_rotations",
     "published_fields",
-    "rotations_handled",
     "short_overlaps",
     "token_due_at",
 ]
@@ -96,6 +94,8 @@ def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, f
             secret["nextRotationAt"] = rfc3339(due_at)
         if ends_at is not None:
             secret["previousEndsAt"] = rfc3339(ends_at)
+        if facts.secret_rotated_for is not None:
+            secret["rotatedFor"] = facts.secret_rotated_for
         fields["secret"] = secret
     if facts.subject is not None:
         fields["serviceAccountSubject"] = facts.subject
@@ -122,7 +122,7 @@ def next_rotations(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> lis
     ]
     instants += [fact.previous_ends_at for fact in facts.tokens.values() if fact.previous_ends_at is not None]
     # What is in the way of a replacement is found gone at the next look, not by asking all the time.
-    secret_due = _secret_due_at(spec, desired, facts) if facts.obstacle is None or facts.rotated else None
+    secret_due = _secret_due_at(spec, desired, facts) if facts.obstacle is None else None
     instants += [at for at in (secret_due, facts.previous_ends_at) if at is not None]
     return instants
 
@@ -168,28 +168,6 @@ def short_overlaps(desired: DesiredBot, consumers: Iterable[Body]) -> list[str]:
     return [f"{told}, and a pod may take {duration_text(needed)} to see a new file: {remedy}"]
 
 
-def handled_rotations(body: Body) -> tuple[str | None, str | None]:
-    """Return the values of `fedid.io/rotate` that were carried out last: for the tokens, for the secret."""
-    handled = (body.get("status") or {}).get("rotation") or {}
-    return handled.get("tokens"), handled.get("secret")
-
-
-def rotations_handled(body: Body, request: RotationRequest | None, facts: BotFacts) -> dict[str, str] | None:
-    """Return what the status is to say of them after a pass.
-
-    A secret that could not be replaced yet stays asked for.
-    """
-    before = dict((body.get("status") or {}).get("rotation") or {})
-    if request is None:
-        return before or None
-    meaningless = not (request.tokens or request.secret)
-    if request.tokens or meaningless:
-        before["tokens"] = request.value
-    if (request.secret and facts.rotated) or meaningless:
-        before["secret"] = request.value
-    return before
-
-
 def _token_field(token: DesiredToken, fact: TokenFact, own_path: str, uid: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": token.name,
@@ -204,6 +182,8 @@ def _token_field(token: DesiredToken, fact: TokenFact, own_path: str, uid: str) 
         told["fingerprint"] = fact.fingerprint
     if fact.previous_ends_at is not None:
         told["previousEndsAt"] = rfc3339(fact.previous_ends_at)
+    if fact.rotated_for is not None:
+        told["rotatedFor"] = fact.rotated_for
     if fact.location is not None:
         told["deliveredTo"] = f"{fact.location.mount}/{fact.location.path}"
     return told

@@ -39,7 +39,9 @@ class BotTokenSteps:
         minted = await self._secrets.mint(facts, observed, bot.desired.expectation(token))
         facts.entries[step.name] = token_entry(minted)
         asked = bot.desired.ask_hash(token)
-        facts.made[step.name] = TokenFact(minted.claims.issued_at, minted.claims.expires_at, 0, asked)
+        made_for = bot.token_request(observed.recorded.rotated_for.get(step.name))
+        instants = (minted.claims.issued_at, minted.claims.expires_at)
+        facts.made[step.name] = TokenFact(*instants, 0, asked, rotated_for=made_for)
         bot.audit("MintToken", token=step.name, why=step.why, token_id=minted.claims.token_id)
         old = observed.claims.get(step.name)
         if old is None or facts.secret is None or old.expires_at <= bot.provider.server_now():
@@ -65,7 +67,7 @@ class BotTokenSteps:
         facts.entries[step.name] = opaque_entry(
             bot.world.fresh_token(), issued_at=now, lifetime=token.lifetime, previous=previous
         )
-        self._note_opaque(step.name, token, facts)
+        self._note_opaque(token, facts, bot.token_request(observed.recorded.rotated_for.get(step.name)))
         bot.audit("MakeToken", token=step.name, why=step.why, overlap=previous is not None)
 
     def end_previous(self, step: EndPreviousToken, facts: BotFacts, observed: ObservedBot) -> None:
@@ -75,7 +77,8 @@ class BotTokenSteps:
         facts.entries[step.name] = opaque_entry(
             data["token"], issued_at=held.issued_at, lifetime=held.expires_at - held.issued_at
         )
-        self._note_opaque(step.name, token, facts)
+        before = facts.tokens.get(step.name)
+        self._note_opaque(token, facts, before.rotated_for if before is not None else None)
         self._bot.audit("EndPreviousToken", token=step.name)
 
     async def publish(self, step: PublishToken, facts: BotFacts) -> None:
@@ -96,6 +99,7 @@ class BotTokenSteps:
             made.fingerprint,
             made.previous_ends_at,
             place,
+            made.rotated_for,
         )
         bot.audit("PublishToken", path=path, version=written)
 
@@ -151,18 +155,19 @@ class BotTokenSteps:
             raise LookupError(message)
         return token
 
-    def _note_opaque(self, name: str, token: DesiredToken, facts: BotFacts) -> None:
-        made = opaque_in(facts.entries[name])
+    def _note_opaque(self, token: DesiredToken, facts: BotFacts, rotated_for: str | None) -> None:
+        made = opaque_in(facts.entries[token.name])
         if made is None:
-            message = f"the entry made for token {name} is not well-formed"
+            message = f"the entry made for token {token.name} is not well-formed"
             raise LookupError(message)
-        facts.made[name] = TokenFact(
+        facts.made[token.name] = TokenFact(
             made.issued_at,
             made.expires_at,
             0,
             self._bot.desired.ask_hash(token),
             made.fingerprint,
             made.previous_ends_at,
+            rotated_for=rotated_for,
         )
 
     def _retention(self, token: DesiredToken) -> Retention:
