@@ -11,8 +11,9 @@ import pytest
 
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, StoredEntry, VaultMark
-from fedid.errors import InvalidSpecError, OwnershipConflictError, StaleObjectError
+from fedid.errors import BackendRejectedError, InvalidSpecError, OwnershipConflictError, StaleObjectError
 from tests.contract.store_worlds import FakeWorld, StoreWorld, VaultWorld, vault_store, write_operator_jwt
+from tests.fakes.secret_store import FakeSecretStore
 from tests.testbed.stack import Stack
 
 OURS = VaultMark("installation-1/uid-1", "BotClient/site-a/trainer")
@@ -265,3 +266,37 @@ async def test_a_healthy_mount_probes_well(world: StoreWorld) -> None:
 
     assert facts.version.count(".") == 2
     assert facts.missing_permissions == ()
+
+
+@pytest.mark.parametrize("world", ["fake-v2", "vault-v2"], indirect=True)
+async def test_another_mount_of_the_same_vault(world: StoreWorld) -> None:
+    """Whatever its KV version, its entries are read, written and destroyed as those of the first."""
+    if isinstance(world, FakeWorld):
+        world.fake.mounts["secrets"] = FakeSecretStore(kv_version=1)
+    entries = world.store.at("secrets")
+    path = f"{world.prefix}/copy"
+    assert await entries.read(path, OURS.owner) is None
+    written = await entries.write(path, sensitive(token="x"), OURS, version=None, retention=FOR_EVER)
+    assert written == 0
+    found = await entries.read(path, OURS.owner)
+    assert found is not None
+    assert (found.owner, found.data) == (OURS.owner, sensitive(token="x"))
+    with pytest.raises(OwnershipConflictError):
+        await entries.write(path, sensitive(token="y"), THEIRS, version=0, retention=FOR_EVER)
+    assert not await entries.destroy(path, THEIRS.owner)
+    assert await entries.destroy(path, OURS.owner)
+    assert await entries.read(path, OURS.owner) is None
+
+
+@pytest.mark.parametrize("world", ["fake-v2", "vault-v2"], indirect=True)
+async def test_a_mount_that_is_not_there(world: StoreWorld) -> None:
+    """It says which, and what to do, before anything is written."""
+    with pytest.raises(BackendRejectedError, match="no mount nowhere") as caught:
+        await world.store.at("nowhere").read("a/b", OURS.owner)
+    assert caught.value.reason == "MountMismatch"
+
+
+@pytest.mark.parametrize("world", ["fake-v2", "vault-v2"], indirect=True)
+async def test_the_own_mount_by_its_name(world: StoreWorld) -> None:
+    """It is the same."""
+    assert world.store.at("secret") is world.store
