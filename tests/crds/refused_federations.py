@@ -32,6 +32,17 @@ FEDERATION_ROWS: list[Row] = [
         "Required value",
     ),
     ("a grant is about nobody", {"spec.grants.0.namespaces": GONE}, "spec.grants[0].namespaces", "Required value"),
+    *(
+        (f"a grant of {path}", {f"{GRANT}.vaultPaths": [path]}, "spec.grants[0].vaultPaths[0]", "a mount and a path")
+        for path in ("*", "secrets", "/secrets/x", "secrets/../sys/*", "secrets/a*b", "a b/c")
+    ),
+    (
+        "secrets change all the time by default",
+        {"spec.defaults.rotationPeriod": "10s"},
+        "spec.defaults.rotationPeriod",
+        "from 1m to 8760h",
+    ),
+    ("overlaps are none by default", {"spec.defaults.overlap": "0s"}, "spec.defaults.overlap", "from 10s to 720h"),
     (
         "a grant of scopes has a blank",
         {f"{GRANT}.scopes": ["fl read"]},

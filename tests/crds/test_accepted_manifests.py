@@ -153,6 +153,22 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         f"{GRANT}.scopes": ["*"],
         f"{GRANT}.maxTokenLifetime": "24h",
     }),
+    ("a grant of places in Vault", FEDERATION, {
+        f"{GRANT}.vaultPaths": ["secrets/*", "secrets/users/{subject}/*", "kv.2/tenants/{namespace}/x-{name}"]
+    }),
+    ("defaults of rotation", FEDERATION, {"spec.defaults": {"rotationPeriod": "720h", "overlap": "2h"}}),
+    ("tokens of both types", BOT, {
+        "spec.tokens": [
+            {"name": "default", "lifetime": "10m", "renewBefore": "5m", "scopes": ["fl-upload"]},
+            {"name": "list", "type": "opaque", "lifetime": "8760h", "overlap": "24h", "renewBefore": "48h"},
+            {"name": "copy", "type": "opaque", "vaultPath": "users/{subject}/federated/{name}",
+             "vaultMount": "secrets", "vaultKey": "token"},
+        ]
+    }),
+    ("a secret that changes", BOT, {
+        "spec.secretRotation": {"every": "720h", "overlap": "1h", "allowInterruption": True}
+    }),
+    ("a secret that changes when it is asked for", BOT, {"spec.secretRotation": {}}),
     ("a grant of single roles of realm-management", FEDERATION, {
         f"{GRANT}.clientRoles": {"realm-management": ["view-users", "query-users"]}
     }),
