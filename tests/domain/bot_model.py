@@ -129,7 +129,7 @@ class BotWorld:
         self.signed[token.reveal()] = minted.claims
         return minted
 
-    def _take(self, step: BotStep, at_hand: _AtHand) -> None:  # noqa: PLR0912 - one branch for each kind of step
+    def _take(self, step: BotStep, at_hand: _AtHand) -> None:  # noqa: PLR0912, PLR0915 - one branch for each kind of step
         match step:
             case CreateClient(keep_secret):
                 assert self.client is None, "a client that is there is not created"
@@ -171,7 +171,8 @@ class BotWorld:
                 entry = client_entry(self.desired, at_hand.secret, at_hand.previous)
                 self.stored_client = _written(self.stored_client, version, entry)
             case PublishToken(name, version):
-                entry = with_location(at_hand.made[name], self._location(name))
+                made = at_hand.made.get(name) or dict(self.stored_tokens[name].data)
+                entry = with_location(made, self._location(name))
                 self.stored_tokens[name] = _written(self.stored_tokens.get(name), version, entry)
             case DeliverToken(name, version):
                 self._deliver(name, version)

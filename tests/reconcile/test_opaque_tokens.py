@@ -100,10 +100,9 @@ async def test_wherever_a_replacement_is_cut_off_the_copy_is_the_entry() -> None
         cut = await dies(bot.operator, effects)
         await bot.operator.advance(90)
         entry = bot.vault("tokens/list")
-        assert entry["token"] != first, effects
-        assert "previous_token" not in entry, effects
+        assert entry["token"] == first, "it only moved"
         platform = bot.operator.store.mounts[PLATFORM]
         assert [*platform.entries] == ["moved/trainer"], effects
         assert platform.data_of("moved/trainer")["key"] == entry["token"]
         assert bot.ready() == ("True", "Ready")
-    assert effects > 3, "it was cut off in a few places only"
+    assert effects > 2, "it was cut off in a few places only"

@@ -136,7 +136,7 @@ class PublishSecret:
 
 @dataclass(frozen=True, slots=True)
 class PublishToken:
-    """Write the token just made to Vault over version `version` (None: nothing is there)."""
+    """Write the token to Vault, just made or with another place of its copy, over `version` (None: nothing)."""
 
     name: str
     version: int | None

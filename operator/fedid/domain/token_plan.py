@@ -74,14 +74,17 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
     for token in desired.tokens:
         step = _making(token, desired, observed, request, uid, now, remade=remade)
         stored = observed.stored_tokens.get(token.name)
+        moved = stored is not None and _has_moved(token, observed)
         if step is not None:
-            if stored is not None and _has_moved(token, observed):
-                published.append(WithdrawCopy(token.name))
             made.append(step)
+        if moved:
+            # Without making it anew: what is good stays, whatever the place, and one that is not granted goes now.
+            published.append(WithdrawCopy(token.name))
+        if step is not None or moved:
             published.append(PublishToken(token.name, _version(stored)))
-        if token.delivery is not None and (step is not None or _copy_differs(token, observed)):
+        if token.delivery is not None and (step is not None or moved or _copy_differs(token, observed)):
             # A copy that moves lies where nobody has looked yet.
-            there = None if _has_moved(token, observed) else observed.copies.get(token.name)
+            there = None if moved else observed.copies.get(token.name)
             delivered.append(DeliverToken(token.name, _version(there)))
     gone = sorted(set(observed.stored_tokens) - set(desired.token_names))
     # Copies last: a stranger's entry in the way of one must not keep another token from being renewed.
@@ -135,8 +138,6 @@ def _why_minted(  # noqa: PLR0913
         return "the client's notBefore refuses it"
     if observed.recorded.ask_hashes.get(token.name) != desired.ask_hash(token):
         return "roles, audiences, scopes, claims or lifetime changed"
-    if _has_moved(token, observed):
-        return "its copy goes elsewhere"
     if now >= renewal_due_at(claims.issued_at, claims.expires_at, uid, token.renew_before):
         return "its renewal is due"
     return _requested(token, observed, stored, request)
@@ -174,8 +175,6 @@ def _why_made_anew(  # noqa: PLR0913
     asked = observed.recorded.ask_hashes.get(token.name)
     if held.expires_at - held.issued_at != token.lifetime or asked not in {None, desired.ask_hash(token)}:
         return "its lifetime changed"
-    if _has_moved(token, observed):
-        return "its copy goes elsewhere"
     if now >= renewal_due_at(held.issued_at, held.expires_at, uid, token.renew_before):
         return "its renewal is due"
     return None

@@ -86,7 +86,7 @@ class BotTokenSteps:
         bot, token = self._bot, self._wanted(step.name)
         place = await self._place(token, facts)
         data = with_location(facts.entries[step.name], place)
-        made = facts.made[step.name]
+        made = facts.made.get(step.name) or facts.tokens[step.name]
         retention = self._retention(token)
         path = bot.paths.token(step.name)
         written = await bot.store.write(path, data, bot.mark, version=step.version, retention=retention)
