@@ -102,7 +102,7 @@ async def test_where_the_realm_keeps_one_secret_it_stays_and_that_is_told(asked:
     await bot.operator.advance(600)
     assert len(bot.operator.provider.calls) - calls < 100, "it asks all the time"
     bot.operator.provider.realm.secret_policy = POLICY
-    await bot.operator.look()
+    await bot.operator.advance(65)  # the Federation looks every minute, for all that wait
     assert bot.ready() == ("True", "Ready")
     assert bot.mounted() != before
     assert await bot.accepted(before)
@@ -160,6 +160,26 @@ async def test_a_bot_made_with_the_annotation_is_not_replaced_at_once() -> None:
     bot.annotate(rotate="all-1")
     await bot.operator.advance(30)
     assert (bot.status["secret"]["version"], bot.status["tokens"][0]["version"]) == (1, 1)
+
+
+async def test_an_outage_in_the_middle_does_not_eat_the_overlap() -> None:
+    """The former secret stays for the overlap from when there is a new one to read, not from when it was kept."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    first = bot.mounted()
+    away = BackendUnavailableError("away", backend="keycloak")
+    bot.operator.provider.failures.add("update_client", away, times=None)
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(7200)
+    assert bot.client.previous_secret is not None
+    assert bot.mounted() == first
+    await bot.assert_consumers_get_in()
+    bot.operator.provider.failures.clear()
+    bot.operator.restart()
+    await bot.operator.advance(120)
+    assert bot.mounted() != first
+    assert await bot.accepted(first)
+    await bot.operator.advance(300)
+    assert not await bot.accepted(first)
 
 
 async def test_a_secret_regenerated_in_the_console_is_a_rotation_that_nobody_notices() -> None:

@@ -94,9 +94,15 @@ def secret_obstacle(desired: DesiredBot, observed: ObservedBot) -> str | None:
     return None
 
 
-def previous_ends_at(desired: DesiredBot, since: datetime) -> datetime:
-    """Return until when the former secret stays good."""
-    return since + desired.rotation.overlap
+def previous_ends_at(desired: DesiredBot, since: datetime, issued_at: datetime | None) -> datetime:
+    """Return until when the former secret stays good.
+
+    Args:
+        desired: With the overlap.
+        since: When Keycloak kept it as the previous one.
+        issued_at: When the one in its place was made: later, where a crash or an outage came in between.
+    """
+    return max(since, issued_at or since) + desired.rotation.overlap
 
 
 def secret_publication_due(desired: DesiredBot, observed: ObservedBot, steps: tuple[BotStep, ...]) -> bool:
@@ -143,10 +149,12 @@ def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> boo
     client = observed.client
     if client is None or client.previous_secret != _stored_previous(observed) or client.previous_since is None:
         return True
-    over = now >= previous_ends_at(desired, client.previous_since)
+    if published_unrecorded(desired, observed):
+        return False  # consumers have only now begun to hear of the new one
+    ends_at = previous_ends_at(desired, client.previous_since, observed.recorded.secret_issued_at)
     # Who cannot be reached holds up the end, but only so long: the API server may be away, or a tenant in the way.
-    given_up = now >= previous_ends_at(desired, client.previous_since) + max(desired.rotation.overlap, _PATIENCE)
-    return over and (observed.consumers_hold or given_up)
+    given_up = now >= ends_at + max(desired.rotation.overlap, _PATIENCE)
+    return now >= ends_at and (observed.consumers_hold or given_up)
 
 
 def _changed_behind_our_back(observed: ObservedBot) -> bool:

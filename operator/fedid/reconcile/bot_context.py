@@ -10,7 +10,7 @@ from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.rotation import RotationRequest
-from fedid.domain.secret_plan import published_unrecorded
+from fedid.domain.secret_plan import previous_ends_at, published_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
@@ -79,6 +79,8 @@ class BotContext:
     def note_secret_made(self, facts: BotFacts, at: datetime) -> None:
         """Remember that the secret was made, and which request that carries out."""
         facts.secret_issued_at = at
+        if facts.previous_secret is not None:
+            facts.previous_ends_at = at + self.desired.rotation.overlap
         if self.request is not None and self.request.secret:
             facts.secret_rotated_for = self.request.value
 
@@ -129,7 +131,7 @@ class BotContext:
 def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | None:
     if observed.client is None or observed.client.previous_since is None:
         return observed.recorded.previous_ends_at  # nobody looked at Keycloak
-    return observed.client.previous_since + desired.rotation.overlap
+    return previous_ends_at(desired, observed.client.previous_since, observed.recorded.secret_issued_at)
 
 
 def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:

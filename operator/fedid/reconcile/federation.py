@@ -6,12 +6,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
+from fedid.domain.bot import TWO_SECRETS
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of
 from fedid.domain.durations import duration_text
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, RealmFacts
-from fedid.domain.resources import Body, Federation, meta_of, parse_federation
+from fedid.domain.resources import BOT_CLIENT, Body, Federation, meta_of, parse_federation
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotReadyError
 from fedid.reconcile.federation_access import access_digest, keycloak_credentials, vault_credentials, vault_holder
@@ -60,9 +61,29 @@ class FederationReconciler:
             self._wake_identities(meta.key.name, pods=first, look=not first)
         await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
         if backends.keycloak_ready:
+            await self._wake_those_without_overlap(backends)
             self._world.wake(watch_key(meta.key.name), Priority.DRIFT, look=False)
         ready = all(after)
         return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
+
+    async def _wake_those_without_overlap(self, backends: Backends) -> None:
+        """Have bots whose secret could not be replaced look again once the realm's policy for two secrets is another.
+
+        They do not ask by themselves: that would be a call for each of them, for as long as nobody sets it up.
+        """
+        directory = self._world.directory
+        if not directory.readiness()[BOT_CLIENT, "False", Reason.OVERLAP_IMPOSSIBLE]:
+            return
+        policy = await backends.identity_provider.secret_policy({TWO_SECRETS: "true"})
+        if policy == backends.secret_policy:
+            return
+        backends.secret_policy = policy
+        for key in directory.identities_of(backends.federation.meta.key.name):
+            body = directory.get(key)
+            told = (body.get("status") or {}).get("conditions") or () if body is not None else ()
+            ready = condition_of(told, ConditionType.READY)
+            if ready is not None and ready["reason"] == Reason.OVERLAP_IMPOSSIBLE:
+                self._world.wake(key, Priority.DRIFT)
 
     async def _backends(self, federation: Federation, grants: tuple[Any, ...]) -> Backends:
         """Return the adapters, made anew where url, realm, access or trust changed."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fedid.domain.grants import Grant
 from fedid.domain.naming import ObjectKey, owner_mark
+from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
@@ -52,6 +53,8 @@ class Backends:
     keycloak_ready: bool | None = None
     vault_ready: bool | None = None
     """None: not looked at yet."""
+    secret_policy: SecretPolicy | None = None
+    """The realm's policy for two secrets, as bots that miss one were last told."""
     keycloak_refusal: str = ""
     """Why nothing new may be begun in Keycloak, until a person mends something; empty if it is only away."""
     vault_refusal: str = ""

@@ -34,11 +34,13 @@ class PolicyCatalogue:
         connection: AdminConnection,
         *,
         life: timedelta = timedelta(seconds=30),
+        pause: timedelta = timedelta(seconds=3),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start empty; after `life` everything is read again."""
+        """Start empty; after `life` everything is read again, and after `pause` if no policy was found to apply."""
         self._connection = connection
         self._life_seconds = life.total_seconds()
+        self._pause_seconds = pause.total_seconds()
         self._monotonic = monotonic
         self._shelf: _Shelf | None = None
         self._filling: SingleFlight[str, _Shelf] = SingleFlight()
@@ -46,8 +48,12 @@ class PolicyCatalogue:
     async def applying(self, attributes: Mapping[str, str]) -> SecretPolicy | None:
         """Return the policy that keeps two secrets for a client with these attributes, None if none does."""
         shelf = self._shelf
-        if shelf is None or self._monotonic() - shelf.filled_at > self._life_seconds:
-            shelf = await self._filling.run("policies", self._fill)
+        age = self._monotonic() - shelf.filled_at if shelf is not None else self._life_seconds
+        if shelf is not None and age < self._life_seconds:
+            found = applying_policy(shelf.policies, shelf.profiles, attributes=attributes)
+            if found is not None or age < self._pause_seconds:
+                return found
+        shelf = await self._filling.run("policies", self._fill)
         return applying_policy(shelf.policies, shelf.profiles, attributes=attributes)
 
     def clear(self) -> None:
