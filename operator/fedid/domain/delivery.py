@@ -41,6 +41,8 @@ class Delivery:
         """Return the place, None as long as it needs a subject that is not known."""
         if _SUBJECT in self.template and subject is None:
             return None
+        if subject is not None and _SUBJECT in self.template:
+            _check_part(subject, "{subject}")
         path = self.template.replace(_SUBJECT, subject or "")
         _check(path, self.template, "the template of spec.tokens")
         return Location(self.mount, path)
@@ -69,6 +71,8 @@ def delivery(  # noqa: PLR0913 - all that a template can name
             raise InvalidSpecError(message)
     filled = template
     for name, value in values.items():
+        if f"{{{name}}}" in template:
+            _check_part(value, f"{{{name}}} in {field}")
         filled = filled.replace(f"{{{name}}}", value)
     _check(filled.replace(_SUBJECT, "subject"), template, field)
     own_mount, prefix = own_folder
@@ -76,6 +80,12 @@ def delivery(  # noqa: PLR0913 - all that a template can name
         message = f"{field} leads to {mount}/{prefix}, which is fedid's own; choose a path outside of it"
         raise InvalidSpecError(message)
     return Delivery(mount, filled, key)
+
+
+def _check_part(value: str, what: str) -> None:
+    if not _SEGMENT.fullmatch(value) or value in {".", ".."}:
+        message = f"{what} stands for {value[:100]!r}, which cannot be a part of a path in Vault"
+        raise InvalidSpecError(message)
 
 
 def _check(path: str, template: str, field: str) -> None:
