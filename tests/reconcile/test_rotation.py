@@ -6,7 +6,7 @@ import pytest
 
 from fedid.domain.conditions import ConditionType
 from fedid.errors import BackendUnavailableError
-from tests.reconcile.rotating import HOURLY, POLICY, Rotating
+from tests.reconcile.rotating import BOT, HOURLY, POLICY, Rotating
 from tests.reconcile.test_suspension import dies
 
 _TOKEN = [{"name": "default", "lifetime": "20h"}]
@@ -177,9 +177,34 @@ async def test_an_outage_in_the_middle_does_not_eat_the_overlap() -> None:
     bot.operator.restart()
     await bot.operator.advance(120)
     assert bot.mounted() != first
+    await bot.operator.look()
     assert await bot.accepted(first)
     await bot.operator.advance(300)
     assert not await bot.accepted(first)
+
+
+async def test_a_status_that_lost_the_end_of_the_overlap_is_mended() -> None:
+    """Nothing else tells when the former secret is to go but Keycloak: it is looked at."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(10)
+    bot.operator.cluster.bodies[BOT]["status"]["secret"].pop("previousEndsAt")
+    bot.operator.restart()
+    await bot.operator.advance(700)
+    assert bot.client.previous_secret is None
+    assert "previous_client_secret" not in bot.vault()
+
+
+async def test_both_secrets_are_presented_although_a_hand_deleted_the_client() -> None:
+    """What Vault holds of an overlap is evidence too."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(10)
+    bot.operator.provider.realm.delete_client(bot.client.client_uuid)
+    bot.operator.cluster.delete(BOT.kind, BOT.namespace, BOT.name)
+    await bot.operator.advance(30)
+    (proof,) = bot.told("RevocationProven")
+    assert "all 2 bot secrets are refused" in proof
 
 
 async def test_a_secret_regenerated_in_the_console_is_a_rotation_that_nobody_notices() -> None:
