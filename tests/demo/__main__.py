@@ -56,6 +56,7 @@ def tell(stack: Stack) -> None:
         _presented(narrator, stack, pods)
     _renewed(narrator, stack, authority, pods)
     _refused_manifests(narrator)
+    _secret_rotated(narrator, stack, authority)
     _put_back(narrator, stack, authority)
     _deleted(narrator, stack, authority, pods)
     print("\nThat was it. `make up` leaves the same stack running for you.")
@@ -155,6 +156,32 @@ def _renewed(narrator: Narrator, stack: Stack, authority: Authority, pods: Pods 
     narrator.wait(lambda: _another(stack, seen[-1]["jti"]), "a token of ten minutes")
 
 
+def _secret_rotated(narrator: Narrator, stack: Stack, authority: Authority) -> None:
+    narrator.chapter("The bot secret changes as well: old and new are good, then the old one is ended")
+    former = _client_secret(stack)
+    rotation = {"spec": {"secretRotation": {"every": "720h", "overlap": "10s"}}}
+    narrator.kubectl("patch", "bot", BOT, "-n", NAMESPACE, "--type=merge", "-p", json.dumps(rotation))
+    narrator.kubectl("annotate", "bot", BOT, "-n", NAMESPACE, "fedid.io/rotate=secret-1")
+    fresh = narrator.wait(lambda: _another_secret(stack, former), "a new secret is mounted")
+    answers = [authority.request_token(CLIENT_ID, secret).status for secret in (former, fresh)]
+    narrator.fact("a token request with the old, with the new", ", ".join(map(str, answers)))
+    _require(answers == [200, 200], "both are good during the overlap")
+    keys = ", ".join(sorted(authority.vault(f"{VAULT}/client") or {}))
+    narrator.fact(f"Vault secret/{VAULT}/client", keys)
+    narrator.wait(lambda: authority.request_token(CLIENT_ID, former).status == 401, "the former secret has ended")
+    answers = [authority.request_token(CLIENT_ID, secret).status for secret in (former, fresh)]
+    narrator.fact("ten seconds later", ", ".join(map(str, answers)))
+
+
+def _client_secret(stack: Stack) -> str:
+    return _secret(stack).get("client.env", "CLIENT_SECRET=").split("CLIENT_SECRET=")[1].partition("\n")[0]
+
+
+def _another_secret(stack: Stack, former: str) -> str | None:
+    secret = _client_secret(stack)
+    return secret if secret and secret != former else None
+
+
 def _put_back(narrator: Narrator, stack: Stack, authority: Authority) -> None:
     narrator.chapter("What a hand changes is put back")
     narrator.kubectl("delete", "secret", BOT, "-n", NAMESPACE)
@@ -172,7 +199,7 @@ def _put_back(narrator: Narrator, stack: Stack, authority: Authority) -> None:
 def _deleted(narrator: Narrator, stack: Stack, authority: Authority, pods: Pods | None) -> None:
     narrator.chapter("The bot is deleted, and the proof is told")
     token = _mounted(stack, "token")
-    secret = _secret(stack)["client.env"].split("CLIENT_SECRET=")[1].splitlines()[0]
+    secret = _client_secret(stack)
     narrator.fact("before: the pod's token", f"introspection active={authority.introspect(token)['active']}")
     if pods is not None:
         pods.accepted(claims_of(token)["jti"])
