@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot
+from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, has_secret
+from fedid.domain.bot_authentication import SigningKey
+from fedid.domain.bot_keys import KeySlot
 from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.key_plan import signs
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientAuthentication, ClientCredentials, PrivateKey
 from fedid.ports import IdentityProvider, SecretStore
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends, World
@@ -40,6 +43,9 @@ class BotFacts:
 
     client_uuid: str
     secret: Sensitive | None = None
+    keys: dict[KeySlot, SigningKey] = field(default_factory=dict)
+    listed: tuple[KeySlot, ...] = (KeySlot.CURRENT,)
+    """Which of them the client lists, or will once the plan was carried out."""
     previous_secret: Sensitive | None = None
     """Good too until it is ended."""
     previous_since: datetime | None = None
@@ -95,8 +101,16 @@ class BotContext:
         """Its owner mark."""
         return VaultMark(self.desired.owner, self.desired.object_name)
 
-    def credentials(self, secret: Sensitive) -> ClientCredentials:
-        """Return what the client signs in with."""
+    def credentials(self, facts: BotFacts) -> ClientAuthentication | None:
+        """Return what the client signs in with now, the newest that there is; None if that is not known."""
+        if signs(self.desired):
+            key = facts.keys.get(KeySlot.PENDING) if KeySlot.PENDING in facts.listed else None
+            key = key or facts.keys.get(KeySlot.CURRENT)
+            return PrivateKey(self.desired.client_id, key.private_key, key.key_id) if key is not None else None
+        return self.former_credentials(facts.secret) if facts.secret is not None else None
+
+    def former_credentials(self, secret: Sensitive) -> ClientCredentials:
+        """Return what the client signed in with while this was its secret."""
         return ClientCredentials(self.desired.client_id, secret)
 
     async def subject(self, facts: BotFacts) -> str:
@@ -114,14 +128,20 @@ def facts_before(desired: DesiredBot, observed: ObservedBot) -> BotFacts:
     """Return what is true before the first step."""
     stored, client, recorded = observed.stored_client, observed.client, observed.recorded
     secret, previous = (client.secret, client.previous_secret) if client is not None else (None, None)
-    if secret is None and stored is not None:
+    if not has_secret(desired):
+        secret, previous = None, None  # Keycloak keeps one for such clients too; it opens nothing
+    elif secret is None and stored is not None:
         secret, previous = stored.data.get("client_secret"), stored.data.get(PREVIOUS_SECRET)
+    since = client.previous_since if client is not None else None
+    if signs(desired):
+        since = observed.keys.issued_at if observed.keys.previous is not None else None
     facts = BotFacts(
         client_uuid=desired.client_uuid,
         secret=secret,
+        keys=observed.keys.by_slot,
         previous_secret=previous,
-        previous_since=client.previous_since if client is not None else None,
-        secret_issued_at=recorded.secret_issued_at,
+        previous_since=since,
+        secret_issued_at=observed.keys.issued_at or recorded.secret_issued_at,
         secret_version=stored.version if stored is not None and stored.data else None,
         subject=observed.known_subject,
     )
