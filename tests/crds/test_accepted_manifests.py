@@ -86,6 +86,7 @@ GRANT = "spec.grants.0"
 FILES = "spec.platform.generic.files"
 EVERY_PLACEHOLDER = (
     "{token} {token:metrics} {token:a-1} {tokenExpiresAt} {clientId} {clientSecret} {subject} {issuerUrl} "
+    "{privateKey} {keyId} "
     "{tokenUrl} {introspectionUrl} {jwksUrl}"
 )
 

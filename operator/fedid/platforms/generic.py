@@ -53,7 +53,7 @@ def _token_value(identity: MountedIdentity, placeholder: Placeholder, key: str) 
         message = (
             f"{where}, and the bot authenticates by its ServiceAccount alone: nothing secret of it exists. Take "
             f"{placeholder} out and have the pod mount a projected token (serviceAccountToken) with the audience "
-            f"{identity.issuer_url}, to be presented as client_assertion; docs/guide/2-bots.md has such a pod"
+            f"{identity.issuer_url}, to be presented as client_assertion; docs/guide/2-first-bot.md has such a pod"
         )
         raise InvalidSpecError(message)
     if placeholder.name == "clientSecret":
