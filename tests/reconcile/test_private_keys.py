@@ -432,3 +432,45 @@ async def test_a_pod_that_asks_for_a_secret_is_told_what_to_write(operator: Smal
     status, reason, message = ready(operator, POD_IDENTITY)
     assert (status, reason) == ("False", "InvalidSpec")
     assert "{privateKey} and {keyId}" in message
+
+
+async def test_a_pod_that_lags_holds_up_the_end_of_the_former_key(operator: SmallOperator) -> None:
+    """Until it has the new one, or for five minutes more."""
+    old = key(operator)
+    operator.cluster.failures.add("replace_secret", BackendUnavailableError("no", backend="kubernetes"), times=None)
+    annotate(operator, "rotate", "secret")
+    await operator.look()
+    await operator.advance(120)
+    assert key(operator) != old
+    assert mounted(operator) == old
+    assert accepted(operator, old)
+    operator.cluster.failures.clear()
+    await operator.advance(60)
+    assert mounted(operator) == key(operator) != old
+    assert not accepted(operator, old)
+
+
+async def test_a_sweep_compares_the_list_of_keys() -> None:
+    """In the middle of a rotation too it names nobody without need; a list that a hand changed is found."""
+    operator = SmallOperator()
+    want(operator, secretRotation={"overlap": "30m"}, tokens=[])  # to renew one would find it too
+    await operator.advance(1300)
+    annotate(operator, "rotate", "secret")
+    await operator.look()
+    await operator.advance(1300)
+    assert "previous_key_id" in entry(operator)
+    assert woken_by_sweeps(operator) == 0
+    await operator.advance(1300)
+    assert "previous_key_id" not in entry(operator)
+    assert woken_by_sweeps(operator) == 0
+    await _another_list(operator)
+    old = key(operator)
+    await operator.advance(1300)
+    assert key(operator) != old
+    assert accepted(operator, key(operator))
+    assert woken_by_sweeps(operator) == 1
+
+
+def woken_by_sweeps(operator: SmallOperator) -> float:
+    """Return how many objects sweeps had looked at."""
+    return operator.meter.registry.get_sample_value("fedid_drift_woken_total", {"found_by": "sweep"}) or 0.0
