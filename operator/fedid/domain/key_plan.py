@@ -1,8 +1,9 @@
 """The part of a bot's plan that is about its private key: made, listed beside the former, proven, put to use, ended.
 
 A key lies in Vault before Keycloak knows its public part, since nothing else could tell it after a crash. It is trusted
-only while the client lists it: what somebody puts into Vault opens nothing and is replaced, and so is a key that
-somebody took off the list. One that is pending and not listed yet was never used, and another is made in its place.
+only while the client lists it and the status names it, or the one before it: what somebody puts into Vault opens
+nothing and is replaced, and so is a key that somebody took off the list. One that is pending and not listed yet was
+never used, and another is made in its place.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def key_change(
             return KeyChange((_CURRENT,), end=True, publish=True)
         return KeyChange((_PENDING,), stage=True, end=True, publish=True)
     listed = public_keys_in(observed.client.attributes)
-    good = _listed(held.current, observed) and not withdrawn and not _is_exchanged(observed)
+    good = _listed(held.current, observed) and not withdrawn and _is_recorded(observed)
     resumed = _listed(held.pending, observed) and not withdrawn
     ours = {key.key_id for key in held.by_slot.values()} | {recorded}
     lost = held.current is not None and held.current.key_id == recorded and not _listed(held.current, observed)
@@ -112,13 +113,11 @@ def _listed(key: SigningKey | None, observed: ObservedBot) -> bool:
     return public_keys_in(observed.client.attributes).get(key.key_id) == key.public_key
 
 
-def _is_exchanged(observed: ObservedBot) -> bool:
-    """Tell whether Vault has another key than the one recorded although that one still is on the list."""
+def _is_recorded(observed: ObservedBot) -> bool:
+    """Tell whether the key in Vault is the one recorded, or the one that came after it in a pass that did not tell."""
     held, recorded = observed.keys, observed.recorded.key_id
     known = {key.key_id for key in (held.current, held.previous) if key is not None}
-    if recorded is None or recorded in known or observed.client is None:
-        return False
-    return recorded in public_keys_in(observed.client.attributes)
+    return recorded is None or recorded in known
 
 
 def _differs(desired: DesiredBot, observed: ObservedBot) -> bool:
@@ -142,7 +141,9 @@ def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | 
 
 
 def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> bool:
-    since, overlap = observed.keys.issued_at, desired.rotation.overlap
+    since, overlap, current = observed.keys.issued_at, desired.rotation.overlap, observed.keys.current
+    if current is not None and observed.recorded.key_id not in {None, current.key_id}:
+        return False  # first the status has to name the new one, which without the former would be a stranger's
     if since is None:
         return True
     given_up = now >= since + overlap + max(overlap, PATIENCE)
