@@ -13,6 +13,7 @@ from fedid.adapters.clock import SystemClock
 from fedid.adapters.health_server import HealthServer
 from fedid.adapters.keycloak import KeycloakRealm
 from fedid.adapters.kubernetes import ClusterAccess, KubernetesCluster, load_cluster_access
+from fedid.adapters.kubernetes.access import SERVICE_ACCOUNT
 from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
@@ -266,7 +267,9 @@ async def build_operator(settings: Settings) -> Operator:
         fresh_token=lambda: Sensitive(secrets.token_hex(32)),
         fresh_key=new_signing_key,
         read_key=readable_key,
-        own_subject=lambda: token_subject((settings.keycloak_token_path, settings.vault_token_path)),
+        own_subject=lambda: token_subject(
+            (settings.keycloak_token_path, settings.vault_token_path, SERVICE_ACCOUNT / "token")
+        ),
         audit=audit,
         meter=metrics,
     )
