@@ -13,9 +13,12 @@ from fedid.adapters.clock import SystemClock
 from fedid.adapters.health_server import HealthServer
 from fedid.adapters.keycloak import KeycloakRealm
 from fedid.adapters.kubernetes import ClusterAccess, KubernetesCluster, load_cluster_access
+from fedid.adapters.kubernetes.access import SERVICE_ACCOUNT
 from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.projected_token import token_subject
+from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.adapters.transport import Transport
 from fedid.adapters.vault import AppRoleLogin, JwtLogin, LoginMethod, StaticToken, VaultSecretStore
 from fedid.domain.access import (
@@ -262,6 +265,11 @@ async def build_operator(settings: Settings) -> Operator:
         installation_id="",
         fresh_secret=lambda: Sensitive(BOT_SECRET_PREFIX + secrets.token_urlsafe(32)),
         fresh_token=lambda: Sensitive(secrets.token_hex(32)),
+        fresh_key=new_signing_key,
+        read_key=readable_key,
+        own_subject=lambda: token_subject(
+            (settings.keycloak_token_path, settings.vault_token_path, SERVICE_ACCOUNT / "token")
+        ),
         audit=audit,
         meter=metrics,
     )

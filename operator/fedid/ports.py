@@ -258,6 +258,12 @@ class IdentityProvider(Protocol):
             StaleObjectError: The group is gone.
         """
 
+    async def clients_of_subject(self, subject: str) -> tuple[ClientRecord, ...]:
+        """Return the clients, whoever made them, that take assertions of this subject; without their secrets.
+
+        It reads all clients, page by page.
+        """
+
     async def admin_events(self, since: datetime, first: int, size: int) -> Page[AdminEvent]:
         """Return what others than the operator's own client changed since then (Keycloak's clock), oldest first.
 

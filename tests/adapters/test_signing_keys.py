@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.utils import base64url_encode
 
 from fedid.adapters.keycloak.client_authentication import signed_assertion
-from fedid.adapters.signing_keys import UnreadableKeyError, new_signing_key, signing_key
+from fedid.adapters.signing_keys import UnreadableKeyError, new_signing_key, readable_key, signing_key
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import PrivateKey
 
@@ -40,4 +40,5 @@ def test_other_texts() -> None:
     for text in ("", "no-key-at-all", other.decode(), base64url_encode(b"x").decode()):
         with pytest.raises(UnreadableKeyError) as caught:
             signing_key(Sensitive(text))
+        assert readable_key(Sensitive(text)) is None
         assert not text or text not in "".join(traceback.format_exception(caught.value))

@@ -9,12 +9,14 @@ from typing import TypeVar
 
 import pytest
 
+from fedid.domain.bot_authentication import FEDERATED_JWT, ServiceAccount, authenticator_attributes
 from fedid.domain.drift import AdminEvent, Part, touched
 from fedid.domain.realm import ClientRecord, UserRecord
 from fedid.errors import BackendDeniedError, StaleObjectError
 from tests.contract.conftest import KeycloakSubject, Subject
-from tests.contract.test_identity_provider import bot, person
+from tests.contract.test_identity_provider import bot, created, person
 from tests.contract.test_keycloak_realm import operator
+from tests.testbed.keycloak_realm import CLUSTER_PROVIDER
 
 SIZE = 3
 
@@ -166,3 +168,19 @@ _Record = TypeVar("_Record", ClientRecord, UserRecord)
 
 def _owned(record: _Record, owner: str) -> _Record:
     return replace(record, owner=owner)
+
+
+async def test_who_takes_assertions_of_a_subject(subject: Subject) -> None:
+    """Whoever made the client, and no others: another subject, another authenticator, a deleted client."""
+    wanted = f"system:serviceaccount:{subject.name('ns')}:x"
+    attributes = authenticator_attributes(ServiceAccount(wanted), provider=CLUSTER_PROVIDER)
+    assert await subject.provider.clients_of_subject(wanted) == ()
+    takes = bot(subject, "takes")
+    takes = replace(takes, authenticator=FEDERATED_JWT, attributes={**takes.attributes, **attributes}, owner=None)
+    made = await created(subject, takes)
+    other = bot(subject, "other")
+    await created(subject, replace(other, attributes={**other.attributes, **attributes}))
+    (found,) = await subject.provider.clients_of_subject(wanted)
+    assert (found.client_uuid, found.client_id, found.secret) == (made.client_uuid, made.client_id, None)
+    await subject.provider.delete_client(made.client_uuid)
+    assert await subject.provider.clients_of_subject(wanted) == ()

@@ -22,6 +22,46 @@ BOT_ROWS: list[Row] = [
         "Required value",
     ),
     (
+        "a bot authenticates in two ways",
+        {"spec.authentication": {"clientSecret": {}, "privateKeyJwt": {}}},
+        "spec.authentication",
+        "say in one way how the bot authenticates",
+    ),
+    (
+        "a bot authenticates in no way",
+        {"spec.authentication": {}},
+        "spec.authentication",
+        "or leave authentication out",
+    ),
+    (
+        "the ServiceAccount of a bot has no name",
+        {"spec.authentication": {"serviceAccount": {}}, "spec.tokens": []},
+        "spec.authentication.serviceAccount.name",
+        "Required value",
+    ),
+    (
+        "the ServiceAccount of a bot is of another namespace",
+        {"spec.authentication": {"serviceAccount": {"name": "site-b/trainer"}}, "spec.tokens": []},
+        "spec.authentication.serviceAccount.name",
+        "without a namespace before it",
+    ),
+    (
+        "a bot without a secret wants tokens published",
+        {"spec.authentication": {"serviceAccount": {"name": "trainer"}}},
+        "spec.tokens",
+        "only the pod can get tokens",
+    ),
+    (
+        "a bot without a secret wants it rotated",
+        {
+            "spec.authentication": {"serviceAccount": {"name": "trainer"}},
+            "spec.tokens": [],
+            "spec.secretRotation": {"every": "720h"},
+        },
+        "spec.secretRotation",
+        "there is no secret",
+    ),
+    (
         "federationRef is a plain string",
         {"spec.federationRef": "local"},
         "spec.federationRef",

@@ -146,6 +146,12 @@ FEDERATION_ROWS: list[Row] = [
         "clientCredentials: {secretName:",
     ),
     (
+        "the assertion provider is an address",
+        {"spec.keycloak.assertionProvider": "https://kubernetes.default.svc"},
+        "spec.keycloak.assertionProvider",
+        "write the alias of an identity provider",
+    ),
+    (
         "the operator signs in to Keycloak in two ways",
         {"spec.keycloak.auth.serviceAccountToken": {}},
         "spec.keycloak.auth",

@@ -86,6 +86,7 @@ GRANT = "spec.grants.0"
 FILES = "spec.platform.generic.files"
 EVERY_PLACEHOLDER = (
     "{token} {token:metrics} {token:a-1} {tokenExpiresAt} {clientId} {clientSecret} {subject} {issuerUrl} "
+    "{privateKey} {keyId} "
     "{tokenUrl} {introspectionUrl} {jwksUrl}"
 )
 
@@ -106,6 +107,12 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         FEDERATION,
         {"spec.keycloak.caBundle": "# root\n" + CERTIFICATE + "# old root\n" + CERTIFICATE},
     ),
+    ("an assertion provider", FEDERATION, {"spec.keycloak.assertionProvider": "cluster"}),
+    ("a bot with a secret, in so many words", BOT, {"spec.authentication": {"clientSecret": {}}}),
+    ("a bot with a key", BOT, {"spec.authentication": {"privateKeyJwt": {}}}),
+    ("a bot without a secret", BOT, {
+        "spec.authentication": {"serviceAccount": {"name": "trainer.a"}}, "spec.tokens": GONE
+    }),
     ("a key for Keycloak", FEDERATION, {"spec.keycloak.auth": {"privateKeyJwt": {"secretName": "fedid.key"}}}),
     ("no secret for Keycloak", FEDERATION, {"spec.keycloak.auth": {"serviceAccountToken": {}}}),
     ("no secret for Keycloak, and a named client", FEDERATION, {

@@ -50,6 +50,18 @@ REFUSED: list[tuple[str, str, Spec, Told]] = [
     ("a bot is given a clientId later", "BotClient", {"clientId": "x"}, ("spec.clientId", "also when it was left out")),
     ("a bot gets another clientId", "BotClient named", {"clientId": "x"}, ("spec.clientId", "make a new BotClient")),
     ("a bot loses its clientId", "BotClient named", {"clientId": None}, ("spec.clientId", "put it back")),
+    (
+        "a bot is given a key later",
+        "BotClient",
+        {"authentication": {"privateKeyJwt": {}}},
+        ("spec.authentication", "also when it was left out"),
+    ),
+    (
+        "a bot is given a ServiceAccount later",
+        "BotClient",
+        {"authentication": {"serviceAccount": {"name": "trainer"}}, "tokens": None},
+        ("spec.authentication", "create it anew"),
+    ),
     ("a user gets another username", "FederationUser", {"username": "eva"}, ("spec.username", "make a new")),
     (
         "a user is given a federationRef later",
@@ -80,6 +92,7 @@ ACCEPTED: list[tuple[str, str, Spec]] = [
     ("a bot asks for other things", "BotClient", {
         "description": "x", "realmRoles": [], "audiences": ["superlink"], "tokens": [{"name": "b", "lifetime": "1h"}],
     }),
+    ("a bot says how it authenticates all the time", "BotClient", {"authentication": {"clientSecret": {}}}),
     ("a bot is suspended", "BotClient", {"suspend": True}),
     ("a bot is made to expire", "BotClient", {"expiresAt": "2030-01-31T18:00:00Z"}),
     ("a bot states its fixed fields again", "BotClient named", {

@@ -92,7 +92,7 @@ def test_the_client_of_each_way() -> None:
         "federated-jwt",
     )
     assert account.attributes == {
-        **secret.attributes,
+        **{name: value for name, value in secret.attributes.items() if name != "fedid.secret-rotation"},
         "jwt.credential.issuer": "cluster",
         "jwt.credential.sub": "system:serviceaccount:site-a:trainer",
     }

@@ -19,12 +19,16 @@ from tests.testbed.stack import Stack
 _NAMED = frozenset(
     {
         "access_token",
+        "client_assertion",
         "client_secret",
         "client_token",
         "id_token",
         "jwt",
         "password",
+        "pending_private_key",
         "previous_client_secret",
+        "previous_private_key",
+        "private_key",
         "refresh_token",
         "secret",
         "token",
@@ -94,6 +98,8 @@ class Ledger:
         for credential in self._credentials:
             # Of a JWT the signature: a text without it is no credential, one with only that too much.
             needle = credential.rpartition(".")[2] if credential.startswith("eyJ") else credential
+            if credential.startswith("-----BEGIN"):
+                needle = credential.splitlines()[1]  # however its lines are told apart
             yield needle
             yield base64.b64encode(needle.encode()).decode().rstrip("=")[:-1]
 

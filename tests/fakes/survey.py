@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from fedid.domain.bot_authentication import FEDERATED_JWT, SUBJECT_ATTRIBUTE
 from fedid.domain.drift import AdminEvent, Page
 from fedid.domain.realm import ClientRecord, Role, UserRecord
 from fedid.errors import BackendDeniedError, StaleObjectError
@@ -25,6 +27,15 @@ class FakeSurvey:
         await self._begin("clients_page", str(first))
         page = _page(sorted(self.realm.clients.values(), key=lambda one: one.client_id), first, size)
         return Page(tuple(one for one in page if (one.owner or "").startswith(owner_prefix)), len(page))
+
+    async def clients_of_subject(self, subject: str) -> tuple[ClientRecord, ...]:
+        """Return the clients that take assertions of a subject."""
+        await self._begin("clients_of_subject", subject)
+        return tuple(
+            replace(one, secret=None, previous_secret=None)
+            for one in self.realm.clients.values()
+            if one.authenticator == FEDERATED_JWT and one.attributes.get(SUBJECT_ATTRIBUTE) == subject
+        )
 
     async def users_page(self, owner_prefix: str, first: int, size: int) -> Page[UserRecord]:
         """Return users by name, those of an owner."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedid.domain.conditions import Reason
+from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity
@@ -111,3 +114,22 @@ def test_files_without_placeholders_arrive_as_they_are(texts: dict[str, str]) ->
     files = {key: text.replace("{", "{{").replace("}", "}}") for key, text in texts.items()}
     rendered = generic.render(trainer(), files)
     assert {key: value.reveal() for key, value in rendered.items()} == texts
+
+
+def test_what_a_bot_has_not_is_refused_with_what_to_write() -> None:
+    """A key instead of a secret, a secret instead of a key, and with a ServiceAccount nothing secret at all."""
+    secret = trainer(default=DEFAULT)
+    signer = replace(secret, client_secret=None, private_key=Sensitive("PEM"), key_id="kid-1")
+    keyless = replace(secret, client_secret=None, tokens={})
+    rendered = generic.render(signer, {"f": "{privateKey} {keyId} {token}"})
+    assert rendered["f"].reveal() == f"PEM kid-1 {DEFAULT.token.reveal()}"
+    for identity, asked, told in (
+        (signer, "{clientSecret}", "write {privateKey} and {keyId} instead"),
+        (secret, "{privateKey}", "write {clientSecret} instead"),
+        (secret, "{keyId}", "write {clientSecret} instead"),
+        (keyless, "{token}", f"with the audience {secret.issuer_url}"),
+        (keyless, "{clientSecret}", "nothing secret of it exists"),
+        (keyless, "{tokenExpiresAt}", "nothing secret of it exists"),
+    ):
+        with pytest.raises(InvalidSpecError, match=re.escape(told)):
+            generic.render(identity, {"f": asked})

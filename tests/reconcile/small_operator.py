@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Any
 
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
@@ -23,6 +24,7 @@ from tests.fakes.identity_provider import FakeIdentityProvider
 from tests.fakes.secret_store import FakeSecretStore
 
 NAMESPACE = "site-a"
+OPERATOR_SUBJECT = "system:serviceaccount:fedid-system:fedid"
 _STEPS = 1000
 """More passes than any test needs: one that goes round in circles ends."""
 
@@ -58,6 +60,7 @@ class SmallOperator:
         self.cluster.put_secret_by_hand(MountedSecret(OPERATOR_NAMESPACE, "fedid-keycloak", "Opaque", access))
         auth = {"clientCredentials": {"secretName": "fedid-keycloak"}}
         keycloak = {"url": "https://keycloak", "realm": "fl", "auth": auth, "issuerUrl": self.provider.realm.issuer_url}
+        keycloak["assertionProvider"] = "cluster"
         vault = {"url": "https://vault", "auth": {"jwt": {"role": "fedid"}}}
         grants = [{"namespaces": {"names": [NAMESPACE]}}]
         spec = {"default": True, "keycloak": keycloak, "vault": vault, "grants": grants}
@@ -77,6 +80,9 @@ class SmallOperator:
             installation_id="i",
             fresh_secret=lambda: next(secrets),
             fresh_token=lambda: Sensitive(token_hex(32)),
+            fresh_key=new_signing_key,
+            read_key=readable_key,
+            own_subject=lambda: OPERATOR_SUBJECT,
             audit=lambda *_, **__: None,
             meter=self.meter,
         )

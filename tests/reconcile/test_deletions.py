@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.domain.sensitive import Sensitive
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.world import World
@@ -32,6 +33,9 @@ def world() -> World:
         installation_id="i",
         fresh_secret=lambda: Sensitive("x"),
         fresh_token=lambda: Sensitive("0" * 64),
+        fresh_key=new_signing_key,
+        read_key=readable_key,
+        own_subject=str,
         audit=lambda *_, **__: None,
         meter=Metrics(),
     )

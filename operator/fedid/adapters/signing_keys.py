@@ -24,6 +24,14 @@ def new_signing_key() -> SigningKey:
     return _signing_key(ec.generate_private_key(ec.SECP256R1()))
 
 
+def readable_key(private_key: Sensitive) -> SigningKey | None:
+    """Return the whole pair of a private key that was kept, None if the text is none that we made."""
+    try:
+        return signing_key(private_key)
+    except UnreadableKeyError:
+        return None
+
+
 def signing_key(private_key: Sensitive) -> SigningKey:
     """Return the whole pair of a private key that was kept.
 

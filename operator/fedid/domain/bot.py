@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from fedid.domain.bot_authentication import (
     BotAuthentication,
     ClientSecret,
+    ServiceAccount,
     authenticator_attributes,
     authenticator_of,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "DesiredSecretRotation",
     "DesiredToken",
     "Suspension",
+    "address_entry",
     "asks_of_bot",
     "client_differences",
     "client_entry",
@@ -36,6 +38,8 @@ __all__ = [
     "deliveries",
     "desired_bot",
     "desired_client",
+    "has_secret",
+    "is_keyless",
     "suspension_of",
 ]
 
@@ -292,6 +296,8 @@ def _token(token: TokenSpec, place: Delivery | None, federation: Federation, ver
 
 def _rotation(spec: BotClient, federation: Federation) -> DesiredSecretRotation:
     asked = spec.secret_rotation
+    if isinstance(spec.authentication, ServiceAccount):
+        return DesiredSecretRotation()  # there is nothing to replace
     every, overlap = (asked.every, asked.overlap) if asked is not None else (None, None)
     return DesiredSecretRotation(
         every=every if every is not None else federation.rotation_period,
@@ -344,7 +350,7 @@ def desired_client(
             "client_credentials.use_refresh_token": "false",
             "oauth2.device.authorization.grant.enabled": "false",
             "oidc.ciba.grant.enabled": "false",
-            TWO_SECRETS: "true",
+            **({TWO_SECRETS: "true"} if has_secret(bot) else {}),
             **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),
         },
         mappers=(*map(_audience_mapper, sorted(bot.audiences)), *map(_claim_mapper, sorted(bot.claims.items()))),
@@ -413,14 +419,36 @@ def corrected(desired: ClientRecord, observed: ClientRecord) -> ClientRecord:
     )
 
 
-def client_entry(bot: DesiredBot, secret: Sensitive, previous: Sensitive | None = None) -> dict[str, Sensitive]:
-    """Return what lies in Vault at `…/bots/<name>/client`; `previous` is the secret before, while it is good too."""
-    entry = {
+def has_secret(bot: DesiredBot) -> bool:
+    """Tell whether the bot authenticates with a bot secret."""
+    return isinstance(bot.authentication, ClientSecret)
+
+
+def is_keyless(bot: DesiredBot) -> bool:
+    """Tell whether only the bot's pods can authenticate: there is neither a secret nor a key."""
+    return isinstance(bot.authentication, ServiceAccount)
+
+
+def address_entry(bot: DesiredBot) -> dict[str, Sensitive]:
+    """Return the part of its entry in Vault that says who the bot is and where it gets tokens."""
+    return {
         "client_id": Sensitive(bot.client_id),
-        "client_secret": secret,
         "issuer": Sensitive(bot.issuer_url),
         "token_url": Sensitive(f"{bot.issuer_url}/protocol/openid-connect/token"),
     }
+
+
+def client_entry(bot: DesiredBot, secret: Sensitive | None, previous: Sensitive | None = None) -> dict[str, Sensitive]:
+    """Return what lies in Vault at `…/bots/<name>/client`.
+
+    Args:
+        bot: What is wanted.
+        secret: The bot secret; None: it has none.
+        previous: The secret before, while it is good too.
+    """
+    entry = address_entry(bot)
+    if secret is not None:
+        entry["client_secret"] = secret
     if previous is not None:
         entry[PREVIOUS_SECRET] = previous
     return entry

@@ -28,16 +28,28 @@ __all__ = [
     "SubjectClaim",
     "authenticator_attributes",
     "authenticator_of",
+    "credential_name",
     "parse_authentication",
     "service_account_subject",
     "subject_conflict",
     "thumbprint",
+    "without_authenticator",
 ]
 
 SIGNED_JWT: Final = "client-jwt"
 """Keycloak's `clientAuthenticatorType` for clients that sign their assertions."""
 FEDERATED_JWT: Final = "federated-jwt"
 """Its own for clients whose assertions an identity provider of the realm vouches for."""
+SUBJECT_ATTRIBUTE: Final = "jwt.credential.sub"
+"""Attribute of such a client that names the subject whose assertions it takes."""
+_OWN_ATTRIBUTES: Final = (
+    "use.jwks.string",
+    "use.jwks.url",
+    "jwks.string",
+    "token.endpoint.auth.signing.alg",
+    "jwt.credential.issuer",
+    SUBJECT_ATTRIBUTE,
+)
 _WAYS: Final = ("clientSecret", "privateKeyJwt", "serviceAccount")
 
 
@@ -83,11 +95,13 @@ class SubjectClaim:
     uid: str
     created_at: str
     """As the API server writes it (RFC 3339, UTC, whole seconds), so that texts compare like instants."""
+    made: bool = False
+    """Whether its client was made, so that it has what others may only want."""
 
     @property
-    def age(self) -> tuple[str, str]:
-        """What sorts claims by age; the uid decides between those of one second."""
-        return self.created_at, self.uid
+    def age(self) -> tuple[bool, str, str]:
+        """What sorts claims: who has a client first, then by age; the uid decides between those of one second."""
+        return not self.made, self.created_at, self.uid
 
 
 def parse_authentication(spec: Body, namespace: str) -> BotAuthentication:
@@ -124,6 +138,17 @@ def parse_authentication(spec: Body, namespace: str) -> BotAuthentication:
 def service_account_subject(namespace: str, name: str) -> str:
     """Return the `sub` of a ServiceAccount's tokens."""
     return f"system:serviceaccount:{namespace}:{name}"
+
+
+def credential_name(authentication: BotAuthentication) -> str:
+    """Return what the bot authenticates with, in words."""
+    match authentication:
+        case ClientSecret():
+            return "bot secret"
+        case PrivateKeyJwt():
+            return "private key"
+        case ServiceAccount():
+            return "ServiceAccount"
 
 
 def authenticator_of(authentication: BotAuthentication) -> str:
@@ -169,7 +194,12 @@ def authenticator_attributes(
                     "serviceAccount needs; set spec.keycloak.assertionProvider there to its alias"
                 )
                 raise InvalidSpecError(message)
-            return {"jwt.credential.issuer": provider, "jwt.credential.sub": subject}
+            return {"jwt.credential.issuer": provider, SUBJECT_ATTRIBUTE: subject}
+
+
+def without_authenticator(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return attributes to write over these, so that no key and no subject is left on the client."""
+    return {**attributes, **{name: "" for name in _OWN_ATTRIBUTES if name in attributes}}
 
 
 def subject_conflict(mine: SubjectClaim, others: Iterable[SubjectClaim], *, operators_own: str) -> str | None:

@@ -9,21 +9,26 @@ from __future__ import annotations
 from datetime import datetime
 
 from fedid.domain.bot import DesiredBot, client_differences, desired_client
+from fedid.domain.bot_keys import JWKS, KeySlot
 from fedid.domain.bot_steps import (
     AddRoles,
     AddScopes,
     AdoptClient,
     BotStep,
     CreateClient,
+    EndKeys,
     EndPreviousSecret,
     KeepSecret,
     ObservedBot,
     ProveSecret,
+    PublishKey,
     PublishSecret,
     RemoveRoles,
     RemoveScopes,
+    StageKey,
     UpdateClient,
 )
+from fedid.domain.key_plan import KeyChange, key_change, signs
 from fedid.domain.realm import ClientRecord, Role, role_changes, scope_changes
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due
@@ -32,6 +37,7 @@ from fedid.domain.token_plan import token_steps
 __all__ = ["CLOCK_TOLERANCE_SECONDS", "NOT_BEFORE", "not_before_lies_ahead", "plan_bot"]
 
 NOT_BEFORE = "notBefore"
+_LISTED = f"attributes[{JWKS}]"
 CLOCK_TOLERANCE_SECONDS = 5
 """How far what is known of Keycloak's clock may lag behind it."""
 
@@ -57,18 +63,22 @@ def plan_bot(  # noqa: PLR0913 - the three states and what decides about time
     if observed.unowned is not None:
         return (AdoptClient(observed.unowned),)
     client_steps: tuple[BotStep, ...] = ()
+    published: tuple[BotStep, ...] = ()
     role_steps: tuple[BotStep, ...] = ()
-    publish_secret = False
     if observed.keycloak_seen:
-        client_steps = _client_steps(desired, observed, request, uid, now)
+        if signs(desired):
+            change = key_change(desired, observed, request, uid, now)
+            client_steps = _signing_client_steps(desired, observed, change, now)
+            published = (PublishKey(change.key_set, change.rotation),) if change.publish else ()
+        else:
+            client_steps = _client_steps(desired, observed, request, uid, now)
+            if secret_publication_due(desired, observed, client_steps):
+                published = (PublishSecret(_version(observed)),)
         role_steps = (*_scope_steps(desired, observed), *_role_steps(observed, roles))
-        publish_secret = secret_publication_due(desired, observed, client_steps)
     remade = any(isinstance(step, CreateClient) for step in client_steps)
     tokens = token_steps(desired, observed, request, uid, now, remade=remade)
-    proof = (ProveSecret(),) if publish_secret and not tokens.mints else ()
-    stored = observed.stored_client
-    secret = (PublishSecret(stored.version if stored is not None else None),) if publish_secret else ()
-    return (*client_steps, *role_steps, *proof, *tokens.made, *secret, *tokens.published, *tokens.last)
+    proof = (ProveSecret(),) if published and not tokens.mints else ()
+    return (*client_steps, *role_steps, *proof, *tokens.made, *published, *tokens.published, *tokens.last)
 
 
 def _client_steps(
@@ -93,6 +103,37 @@ def _client_steps(
     if change.end_previous:
         steps.append(EndPreviousSecret())
     return tuple(steps)
+
+
+def _signing_client_steps(
+    desired: DesiredBot, observed: ObservedBot, change: KeyChange, now: datetime
+) -> tuple[BotStep, ...]:
+    """Return the steps about a client that takes signed assertions; a new key is in Vault before it is listed."""
+    steps: list[BotStep] = [StageKey(_version(observed))] if change.stage else []
+    if observed.client is None:
+        steps.append(CreateClient(keep_secret=False, keys=change.key_set))
+    else:
+        # A pending one that is to be made is not known yet.
+        slots = [slot for slot in change.key_set if not (change.stage and slot == KeySlot.PENDING)]
+        held = observed.keys.by_slot
+        wanted = desired_client(desired, secret=None, keys=[held[slot].public_key for slot in slots])
+        fields = client_differences(wanted, observed.client)
+        relisted = change.stage or _LISTED in fields
+        if not change.by_hand:
+            fields = tuple(name for name in fields if name != _LISTED)
+        elif _LISTED not in fields:
+            fields = (*fields, _LISTED)
+        if not_before_lies_ahead(observed.client, now):
+            fields = (*fields, NOT_BEFORE)
+        if fields or relisted:
+            steps.append(UpdateClient(fields, replace_secret=False, rotation=change.rotation, keys=change.key_set))
+    if change.end:
+        steps.append(EndKeys())
+    return tuple(steps)
+
+
+def _version(observed: ObservedBot) -> int | None:
+    return observed.stored_client.version if observed.stored_client is not None else None
 
 
 def _scope_steps(desired: DesiredBot, observed: ObservedBot) -> tuple[BotStep, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fedid.domain.bot_keys import HeldKeys, KeySlot
 from fedid.domain.realm import ClientRecord, ClientScope, RealmScopes, Role, RoleMappings, SecretPolicy
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import OpaqueToken
@@ -18,6 +19,7 @@ __all__ = [
     "BotStep",
     "CreateClient",
     "DeliverToken",
+    "EndKeys",
     "EndPreviousSecret",
     "EndPreviousToken",
     "KeepSecret",
@@ -25,11 +27,13 @@ __all__ = [
     "MintToken",
     "ObservedBot",
     "ProveSecret",
+    "PublishKey",
     "PublishSecret",
     "PublishToken",
     "Recorded",
     "RemoveRoles",
     "RemoveScopes",
+    "StageKey",
     "UpdateClient",
     "WithdrawCopy",
     "WithdrawToken",
@@ -41,6 +45,8 @@ class CreateClient:
     """Create the client, with the secret that Vault still holds or a fresh one."""
 
     keep_secret: bool
+    keys: tuple[KeySlot, ...] = ()
+    """Whose public parts it lists, if it authenticates with a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,35 @@ class UpdateClient:
     replace_secret: bool
     rotation: bool = False
     """Whether the secret is replaced because its time has come, not because somebody changed it."""
+    keys: tuple[KeySlot, ...] = ()
+    """Whose public parts it lists, if it authenticates with a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndPreviousSecret:
     """End the secret before and see it refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """Make a key and put it into Vault as the pending one, over version `version` (None: nothing is there)."""
+
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndKeys:
+    """See every key refused that the client lists no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishKey:
+    """Write the key in use to Vault, and the one before while it is good too, over what was written or found last."""
+
+    keys: tuple[KeySlot, ...]
+    """Which of them the client lists: the pending one comes into use."""
+    rotation: bool = False
+    """Whether its time has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +130,10 @@ class RemoveRoles:
 
 @dataclass(frozen=True, slots=True)
 class ProveSecret:
-    """Request a token only to see that the bot secret is accepted."""
+    """Request a token only to see that the bot secret or the key is accepted.
+
+    Where only pods can get one, read the client back.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +198,13 @@ class WithdrawToken:
 
 
 BotStep = (
-    CreateClient
+    StageKey
+    | CreateClient
     | AdoptClient
     | KeepSecret
     | UpdateClient
     | EndPreviousSecret
+    | EndKeys
     | RemoveScopes
     | AddScopes
     | AddRoles
@@ -179,6 +214,7 @@ BotStep = (
     | MakeToken
     | EndPreviousToken
     | PublishSecret
+    | PublishKey
     | PublishToken
     | DeliverToken
     | WithdrawCopy
@@ -195,6 +231,8 @@ class Recorded:
     """When the bot secret was made; None: not known."""
     previous_ends_at: datetime | None = None
     """Until when the secret before stays good too; None: there is none, or nobody knows."""
+    key_id: str | None = None
+    """Of the private key that was published last."""
     subject: str | None = None
     """User id of the service account."""
     ask_hashes: Mapping[str, str] = field(default_factory=dict)
@@ -226,6 +264,9 @@ class ObservedBot:
     policy: SecretPolicy | None = None
     """The realm's policy that keeps two secrets for this client; None: there is none."""
     stored_client: StoredEntry | None = None
+    """What the bot authenticates with, as it lies in Vault: the secret, or the keys."""
+    keys: HeldKeys = field(default_factory=HeldKeys)
+    """What of it are keys."""
     stored_tokens: Mapping[str, StoredEntry] = field(default_factory=dict)
     claims: Mapping[str, TokenClaims] = field(default_factory=dict)
     """Token name to verified claims, for those that verify."""

@@ -5,18 +5,28 @@ Pure comparisons only: whatever differs is looked at by the ordinary pass over i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_differences, client_entry, desired_client
+from fedid.domain.bot import (
+    PREVIOUS_SECRET,
+    DesiredBot,
+    client_differences,
+    client_entry,
+    desired_client,
+    has_secret,
+)
+from fedid.domain.bot_keys import public_keys_in
 from fedid.domain.bot_plan import not_before_lies_ahead
 from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.key_plan import keys_as_published, signs
 from fedid.domain.realm import ClientRecord, RealmScopes, scope_changes
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import token_entry, without_location
 from fedid.domain.tokens import MintedToken
 
@@ -88,7 +98,12 @@ def touched(event: AdminEvent) -> tuple[Part, str] | None:
 
 
 def client_differs(
-    desired: DesiredBot, observed: ClientRecord, now: datetime, realm_scopes: RealmScopes | None = None
+    desired: DesiredBot,
+    observed: ClientRecord,
+    now: datetime,
+    realm_scopes: RealmScopes | None = None,
+    *,
+    key_ids: Collection[str] = (),
 ) -> bool:
     """Tell whether a client is not what is desired, its secret aside.
 
@@ -97,8 +112,13 @@ def client_differs(
         observed: The client as it was listed.
         now: Keycloak's clock.
         realm_scopes: The client scopes of the realm; None: those of the client are not compared.
+        key_ids: Of the keys that it lists, if it takes signed assertions.
     """
-    wanted = desired_client(desired, secret=None)
+    listed = public_keys_in(observed.attributes)
+    keys = [listed[key_id] for key_id in key_ids if key_id in listed]
+    wanted = desired_client(desired, secret=None, keys=keys)
+    if signs(desired) and listed.keys() != set(key_ids):
+        return True
     if client_differences(wanted, observed) or not_before_lies_ahead(observed, now):
         return True
     if realm_scopes is None:
@@ -110,15 +130,25 @@ def client_differs(
 def stored_as_published(desired: DesiredBot, observed: ObservedBot) -> bool:
     """Tell whether Vault holds what was published there, so that nobody need ask Keycloak about it."""
     stored = observed.stored_client
+    if signs(desired):
+        if not keys_as_published(desired, observed):
+            return False
+        return stored is not None and _same_version(observed, stored) and _all_tokens(desired, observed)
     secret = stored.data.get("client_secret") if stored is not None else None
-    if stored is None or not secret:
+    if stored is None or (has_secret(desired) and not secret):
         return False
     if dict(stored.data) != client_entry(desired, secret, stored.data.get(PREVIOUS_SECRET)):
         return False
-    if stored.version != observed.recorded.secret_version:
-        return False
     if PREVIOUS_SECRET in stored.data and observed.recorded.previous_ends_at is None:
         return False  # only Keycloak tells how long it has been so
+    return _same_version(observed, stored) and _all_tokens(desired, observed)
+
+
+def _same_version(observed: ObservedBot, stored: StoredEntry) -> bool:
+    return stored.version == observed.recorded.secret_version
+
+
+def _all_tokens(desired: DesiredBot, observed: ObservedBot) -> bool:
     return all(_is_token(observed, name) for name in desired.token_names)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 __all__ = [
+    "PATIENCE",
     "REVOKE_NOW",
     "ROTATE",
     "RotationRequest",
@@ -25,6 +26,8 @@ REVOKE_NOW = "fedid.io/revoke-now"
 LONGEST_REQUEST = 128
 """Characters of an annotation's value that are looked at."""
 
+PATIENCE = timedelta(minutes=5)
+"""How long consumers that cannot be reached hold up the end of a former secret or key at least."""
 _REQUEST = re.compile(r"(token|secret|all)(-.*)?", re.DOTALL)
 _SOONEST = 0.1
 """The part of its period that a token is left alone at least."""

@@ -10,12 +10,12 @@ Source: Keycloak 26.7.3, feature `client-secret-rotation`. A secret set by PUT l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_entry
+from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_entry, has_secret
 from fedid.domain.bot_steps import BotStep, CreateClient, EndPreviousSecret, ObservedBot, UpdateClient
 from fedid.domain.durations import duration_text
-from fedid.domain.rotation import RotationRequest, rotation_due_at
+from fedid.domain.rotation import PATIENCE, RotationRequest, rotation_due_at
 from fedid.domain.sensitive import Sensitive
 
 __all__ = [
@@ -27,9 +27,6 @@ __all__ = [
     "secret_obstacle",
     "secret_publication_due",
 ]
-
-_PATIENCE = timedelta(minutes=5)
-"""How long consumers that cannot be reached hold up the end of a former secret at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ def secret_change(
 ) -> SecretChange:
     """Return what has to happen to the secret of a client that exists."""
     client = observed.client
-    if client is None:
+    if client is None or not has_secret(desired):
         return SecretChange()
     stored, previous = _stored_secret(observed), client.previous_secret
     if observed.recorded.withdrawn or not client.secret:
@@ -112,6 +109,8 @@ def secret_publication_due(desired: DesiredBot, observed: ObservedBot, steps: tu
     if any(isinstance(step, UpdateClient) and step.replace_secret for step in steps):
         return True
     client, stored = observed.client, observed.stored_client
+    if not has_secret(desired):
+        return stored is None or dict(stored.data) != client_entry(desired, None)
     if client is None or client.secret is None or stored is None:
         return True
     return dict(stored.data) != client_entry(desired, client.secret, client.previous_secret)
@@ -131,6 +130,8 @@ def published_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
     """Tell whether the secret was replaced and published by a pass that ended before its status was written."""
     client, stored, recorded = observed.client, observed.stored_client, observed.recorded.secret_version
     if client is None or client.secret is None or stored is None or recorded in {None, stored.version}:
+        return False
+    if not has_secret(desired):
         return False
     return dict(stored.data) == client_entry(desired, client.secret, client.previous_secret)
 
@@ -153,7 +154,7 @@ def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> boo
         return False  # consumers have only now begun to hear of the new one
     ends_at = previous_ends_at(desired, client.previous_since, observed.recorded.secret_issued_at)
     # Who cannot be reached holds up the end, but only so long: the API server may be away, or a tenant in the way.
-    given_up = now >= ends_at + max(desired.rotation.overlap, _PATIENCE)
+    given_up = now >= ends_at + max(desired.rotation.overlap, PATIENCE)
     return now >= ends_at and (observed.consumers_hold or given_up)
 
 

@@ -19,6 +19,8 @@ PLACEHOLDERS = (
     "token",
     "clientId",
     "clientSecret",
+    "privateKey",
+    "keyId",
     "subject",
     "issuerUrl",
     "tokenUrl",

@@ -26,13 +26,17 @@ def render(identity: MountedIdentity, files: Mapping[str, str]) -> dict[str, Sen
     endpoint = f"{identity.issuer_url}/protocol/openid-connect"
     fixed = {
         Placeholder("clientId"): Sensitive(identity.client_id),
-        Placeholder("clientSecret"): identity.client_secret,
         Placeholder("subject"): Sensitive(identity.subject),
         Placeholder("issuerUrl"): Sensitive(identity.issuer_url),
         Placeholder("tokenUrl"): Sensitive(f"{endpoint}/token"),
         Placeholder("introspectionUrl"): Sensitive(f"{endpoint}/token/introspect"),
         Placeholder("jwksUrl"): Sensitive(f"{endpoint}/certs"),
     }
+    if identity.client_secret is not None:
+        fixed[Placeholder("clientSecret")] = identity.client_secret
+    if identity.private_key is not None and identity.key_id is not None:
+        fixed[Placeholder("privateKey")] = identity.private_key
+        fixed[Placeholder("keyId")] = Sensitive(identity.key_id)
     rendered = {}
     for key, text in files.items():
         template = parse_template(text, f"spec.platform.generic.files[{key}]")
@@ -43,6 +47,24 @@ def render(identity: MountedIdentity, files: Mapping[str, str]) -> dict[str, Sen
 
 
 def _token_value(identity: MountedIdentity, placeholder: Placeholder, key: str) -> Sensitive:
+    where = f"spec.platform.generic.files[{key}] mounts {placeholder}"
+    keyless = identity.client_secret is None and identity.private_key is None
+    if keyless:
+        message = (
+            f"{where}, and the bot authenticates by its ServiceAccount alone: nothing secret of it exists. Take "
+            f"{placeholder} out and have the pod mount a projected token (serviceAccountToken) with the audience "
+            f"{identity.issuer_url}, to be presented as client_assertion; docs/guide/2-first-bot.md has such a pod"
+        )
+        raise InvalidSpecError(message)
+    if placeholder.name == "clientSecret":
+        message = (
+            f"{where}, and the bot authenticates with a private key; write {{privateKey}} and {{keyId}} instead, or "
+            "{token} for a token that the operator mints"
+        )
+        raise InvalidSpecError(message)
+    if placeholder.name in {"privateKey", "keyId"}:
+        message = f"{where}, and the bot authenticates with a secret; write {{clientSecret}} instead"
+        raise InvalidSpecError(message)
     name = placeholder.argument or identity.default_token
     token: PublishedToken | None = identity.tokens.get(name) if name is not None else None
     if token is None:

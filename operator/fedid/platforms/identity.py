@@ -25,11 +25,16 @@ class MountedIdentity:
     """The published credential of one bot and where it is good."""
 
     client_id: str
-    client_secret: Sensitive
+    client_secret: Sensitive | None
+    """None: it has none, but a key or its ServiceAccount."""
     subject: str
     issuer_url: str
     """Issuer of the realm; the endpoint URLs derive from it, since clients must see the same host as their tokens."""
     tokens: Mapping[str, PublishedToken]
+    private_key: Sensitive | None = None
+    """PEM (PKCS#8, P-256) of a bot that signs its assertions."""
+    key_id: str | None = None
+    """The `kid` that it names in them."""
 
     @property
     def default_token(self) -> str | None:

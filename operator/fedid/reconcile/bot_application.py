@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from fedid.domain.bot import DesiredBot, corrected, desired_client
+from fedid.domain.bot import DesiredBot, corrected, desired_client, has_secret
+from fedid.domain.bot_keys import KeySlot
 from fedid.domain.bot_plan import NOT_BEFORE
 from fedid.domain.bot_steps import (
     AddRoles,
@@ -14,6 +16,7 @@ from fedid.domain.bot_steps import (
     BotStep,
     CreateClient,
     DeliverToken,
+    EndKeys,
     EndPreviousSecret,
     EndPreviousToken,
     KeepSecret,
@@ -21,28 +24,33 @@ from fedid.domain.bot_steps import (
     MintToken,
     ObservedBot,
     ProveSecret,
+    PublishKey,
     PublishSecret,
     PublishToken,
     RemoveRoles,
     RemoveScopes,
+    StageKey,
     UpdateClient,
     WithdrawCopy,
     WithdrawToken,
 )
 from fedid.domain.conditions import ConditionType, Reason, condition_of
+from fedid.domain.key_plan import signs
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.rotation import RotationRequest
 from fedid.errors import NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts, facts_before
+from fedid.reconcile.bot_keys import KeySteps, listed_by
 from fedid.reconcile.bot_secret import SecretSteps
+from fedid.reconcile.bot_subject import require_subject_is_free
 from fedid.reconcile.bot_tokens import BotTokenSteps
 from fedid.reconcile.roles import role_names, scope_names
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotApplication"]
 
-_PUBLISHING = PublishSecret | PublishToken | DeliverToken | WithdrawCopy | WithdrawToken
+_PUBLISHING = PublishSecret | PublishKey | PublishToken | DeliverToken | WithdrawCopy | WithdrawToken
 
 
 class BotApplication:
@@ -79,6 +87,8 @@ class BotApplication:
             # An adopted one keeps its id.
             self._use(replace(self._desired, client_uuid=observed.client.client_uuid))
         facts = facts_before(self._context, observed)
+        if signs(self._desired):
+            facts.listed = listed_by(plan)
         for step in plan:
             if not await self._take(step, facts, observed):
                 return None
@@ -94,6 +104,10 @@ class BotApplication:
                 await self._change_scopes(step)
             case KeepSecret():
                 await self._secrets.keep(facts)
+            case StageKey():
+                await self._keys.stage(step, facts)
+            case EndKeys():
+                await self._keys.end(facts, observed)
             case UpdateClient():
                 await self._update_client(step, facts, observed)
             case EndPreviousSecret():
@@ -105,7 +119,7 @@ class BotApplication:
                 await self._provider.remove_roles(await self._context.subject(facts), roles)
                 self._context.audit("RemoveRoles", roles=role_names(roles))
             case ProveSecret():
-                await self._secrets.mint(facts, observed)
+                await self._secrets.prove(facts, observed)
             case MintToken():
                 await self._tokens.mint(step, facts, observed)
             case MakeToken():
@@ -114,6 +128,8 @@ class BotApplication:
                 self._tokens.end_previous(step, facts, observed)
             case PublishSecret(version):
                 await self._secrets.publish(version, facts)
+            case PublishKey():
+                await self._keys.publish(step, facts, observed)
             case PublishToken():
                 await self._tokens.publish(step, facts)
             case DeliverToken():
@@ -130,6 +146,7 @@ class BotApplication:
         self._desired = desired
         self._context = BotContext(self._world, self._body, desired, self._backends, self._request)
         self._secrets = SecretSteps(self._context)
+        self._keys = KeySteps(self._context)
         self._tokens = BotTokenSteps(self._context, self._secrets)
 
     async def _begin_client(self, step: CreateClient | AdoptClient, facts: BotFacts, observed: ObservedBot) -> bool:
@@ -139,8 +156,11 @@ class BotApplication:
         return False
 
     async def _create_client(self, step: CreateClient, facts: BotFacts, observed: ObservedBot) -> bool:
+        await require_subject_is_free(self._desired, self._backends)
         kept = observed.stored_client.data.get("client_secret") if observed.stored_client is not None else None
         facts.secret = kept if step.keep_secret and kept else self._world.fresh_secret()
+        if not has_secret(self._desired):
+            facts.secret = None  # Keycloak makes one, which opens nothing
         now = self._provider.server_now()
         last = self._world.last_deletions.get(self._desired.client_id)
         if self._had_another_client():
@@ -149,11 +169,13 @@ class BotApplication:
             # notBefore must lie behind every token of the former client of this id, or they would be good again.
             message = f"Client {self._desired.client_id} was deleted within this second; creating it in the next"
             raise NotReadyError(message, reason=Reason.PROGRESSING)
-        client = desired_client(self._desired, secret=facts.secret, not_before=int(now.timestamp()))
+        keys = self._public_keys(step.keys, facts)
+        client = desired_client(self._desired, secret=facts.secret, not_before=int(now.timestamp()), keys=keys)
         created = await self._provider.create_client(client)
         if created:
             facts.subject = facts.previous_secret = facts.previous_ends_at = None
-            self._context.note_secret_made(facts, now)
+            if not step.keys:
+                self._context.note_secret_made(facts, now)
             self._context.audit("CreateClient", client_id=self._desired.client_id)
         return created
 
@@ -164,6 +186,7 @@ class BotApplication:
         a crash comes in between, which it could not be once the client is ours.
         """
         provider = self._provider
+        await require_subject_is_free(replace(self._desired, client_uuid=client.client_uuid), self._backends)
         if client.flags.get(SERVICE_ACCOUNTS):
             account = await provider.service_account_id(client.client_uuid)
             for group_id in (await provider.user_groups(account)).values():
@@ -188,12 +211,16 @@ class BotApplication:
     async def _update_client(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None
         not_before = int(self._provider.server_now().timestamp()) if NOT_BEFORE in step.fields else 0
-        client = desired_client(self._desired, secret=fresh, not_before=not_before)
+        keys = self._public_keys(step.keys, facts)
+        client = desired_client(self._desired, secret=fresh, not_before=not_before, keys=keys)
         await self._provider.update_client(corrected(client, observed.client) if observed.client else client)
         if fresh is not None:
             facts.secret = fresh
             self._context.note_secret_made(facts, self._provider.server_now())
         self._context.audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
+
+    def _public_keys(self, slots: tuple[KeySlot, ...], facts: BotFacts) -> list[Mapping[str, str]]:
+        return [facts.keys[slot].public_key for slot in slots]
 
     async def _change_scopes(self, step: RemoveScopes | AddScopes) -> None:
         removes = isinstance(step, RemoveScopes)
@@ -216,7 +243,8 @@ class BotApplication:
         made_anew = [step for step in plan if isinstance(step, CreateClient)]
         told: list[BotStep] = [*(made_anew or plan)]
         if any(step == EndPreviousSecret() or (isinstance(step, UpdateClient) and step.rotation) for step in told):
-            told = [step for step in told if not isinstance(step, PublishSecret)]  # its time has come, no hand did it
+            # Its time has come, no hand did it.
+            told = [step for step in told if not isinstance(step, PublishSecret | PublishKey)]
         remade = {step.name for step in told if isinstance(step, PublishToken)}
         repaired = [text for step in told if (text := _repair(step, remade)) is not None]
         if not repaired or status.get("clientUuid") is None:
@@ -245,6 +273,8 @@ def _repair(step: BotStep, remade: set[str]) -> str | None:
             return f"token {name} ({why})"
         case DeliverToken(name) if name not in remade:
             return f"the copy of token {name} in Vault"
+        case PublishKey(_, rotation) if not rotation:
+            return "the private key in Vault"
         case PublishSecret():
             return "the bot secret in Vault"
         case _:

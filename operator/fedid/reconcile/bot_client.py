@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, suspension_of
+from fedid.domain.bot import (
+    DesiredBot,
+    Suspension,
+    asks_of_bot,
+    desired_bot,
+    has_secret,
+    is_keyless,
+    suspension_of,
+)
+from fedid.domain.bot_authentication import ClientSecret, ServiceAccount
 from fedid.domain.bot_plan import plan_bot
 from fedid.domain.bot_steps import BotStep, ObservedBot
 from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, reason_of, rfc3339
@@ -37,13 +47,14 @@ from fedid.errors import (
 )
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
-from fedid.reconcile.bot_observation import observe_bot, recorded_in
+from fedid.reconcile.bot_observation import observe_bot, observe_keys, recorded_in
 from fedid.reconcile.bot_status import (
     conditions_of,
     next_rotations,
     published_fields,
     short_overlaps,
 )
+from fedid.reconcile.bot_subject import require_own_subject
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
     LOOK_PERIOD,
@@ -130,6 +141,7 @@ class BotReconciler:
             return Outcome(self._expiry(spec))  # the Federation is looked at first, and wakes this object
         if not world.directory.knows_namespace(spec.meta.key.namespace):
             return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
+        require_own_subject(world, spec, body, federation)
         asks = asks_of_bot(spec, backends.federation)
         verdict = _bounded(judged(world, backends, asks, spec.meta.key.namespace), spec)
         if not verdict.granted:
@@ -140,6 +152,8 @@ class BotReconciler:
         if known := (body.get("status") or {}).get("clientUuid"):
             desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
         request, same = rotation_request(spec.meta.annotations), judged_as_before(body, verdict)
+        if request is not None and is_keyless(desired):
+            request = RotationRequest(request.value, tokens=False, secret=False)
         application = BotApplication(world, body, desired, backends, request=request, tell_repairs=same)
         trust_earlier(world, body, verdict)
         ignored = await self._ignored(body, request)
@@ -217,27 +231,33 @@ class BotReconciler:
         # A withdrawal that was begun and called off may have ended anything: look at all of it.
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         look = not fresh or bool(status.get("revocation")) or self._secret_matters(status, request, backends)
-        if never_made:
-            # What was never created is created: a 409 tells if a crash came between the create and the status.
+        begun = await observe_keys(backends, meta.key, desired) if never_made else None
+        if never_made and not (begun is not None and begun.data):
+            # What was never created is created: a 409 tells if a crash came between the create and the status. A key
+            # in Vault tells so too, and then that one is to be used.
             scopes = await existing_scopes(backends, declared) if declared else None
-            observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes)
+            observed = ObservedBot(
+                keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes, stored_client=begun
+            )
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
         hold = self._consumers_hold(meta, (status.get("secret") or {}).get("version"))
         for _ in range(2):  # what was adopted is looked at before anything is done with it
-            observed = await observe_bot(
-                backends, meta.key, desired, status=status, look=look or never_made, consumers_hold=hold
+            observe = partial(
+                observe_bot, backends, meta.key, desired, status=status, consumers_hold=hold, read_key=world.read_key
             )
+            observed = await observe(look=look or never_made)
             if not observed.keycloak_seen and not self._as_published(meta.key, desired, observed):
                 # Somebody changed what lies in Vault, or the secret in Keycloak: only both sides tell what to do.
-                observed = await observe_bot(backends, meta.key, desired, status=status, look=True, consumers_hold=hold)
+                observed = await observe(look=True)
             if observed.keycloak_seen:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
             facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.secret and facts.secret_rotated_for != request.value
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
+                rotates, pending = rotates and has_secret(desired), pending and has_secret(desired)
                 if observed.client is not None and (rotates or pending):
                     facts.obstacle = self._obstacle(desired, observed)
                 return self._looked(spec, facts, backends)
@@ -290,6 +310,10 @@ class BotReconciler:
             return None
         if (body.get("status") or {}).get("rotateIgnored") == request.value:
             return request.value
+        if isinstance(parse_bot_client(body).authentication, ServiceAccount):
+            message = f"Annotation {ROTATE} asks for nothing here: the bot authenticates by its ServiceAccount alone"
+            await self._world.cluster.emit(body, reason="RotateIgnored", message=message, warning=True, action="Rotate")
+            return request.value
         message = (
             f"Annotation {ROTATE} is {request.value[:40]!r}, which means nothing; write token, secret or all, "
             "optionally with -<anything> behind it, such as all-2"
@@ -316,6 +340,8 @@ class BotReconciler:
         until = self._world.clock.monotonic() + spread(LOOK_PERIOD, meta.uid).total_seconds()
         self._world.freshness.looked(meta.key, meta.uid, meta.generation, until)
         sightings.forget(meta.key)
+        if not isinstance(spec.authentication, ClientSecret):
+            return facts  # Keycloak keeps a secret for such clients too, which is nobody's business
         sightings.in_keycloak(meta.key, facts.secret)
         sightings.in_vault(meta.key, facts.secret)
         return facts
@@ -323,6 +349,8 @@ class BotReconciler:
     def _as_published(self, key: ObjectKey, desired: DesiredBot, observed: ObservedBot) -> bool:
         """Tell whether Vault holds what was published, and the secret that Keycloak was last seen to hold."""
         stored = observed.stored_client
+        if not has_secret(desired):
+            return stored_as_published(desired, observed)
         agreed = self._world.sightings.in_vault(key, stored.data.get("client_secret") if stored is not None else None)
         return agreed and stored_as_published(desired, observed)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot
+from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, has_secret
+from fedid.domain.bot_authentication import SigningKey
+from fedid.domain.bot_keys import KeySlot
 from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.key_plan import key_published_unrecorded, signs
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.rotation import RotationRequest
@@ -14,7 +17,7 @@ from fedid.domain.secret_plan import previous_ends_at, published_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientAuthentication, ClientCredentials, PrivateKey
 from fedid.ports import IdentityProvider, SecretStore
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends, World
@@ -44,6 +47,9 @@ class BotFacts:
 
     client_uuid: str
     secret: Sensitive | None = None
+    keys: dict[KeySlot, SigningKey] = field(default_factory=dict)
+    listed: tuple[KeySlot, ...] = (KeySlot.CURRENT,)
+    """Which of them the client lists, or will once the plan was carried out."""
     previous_secret: Sensitive | None = None
     """Good too until it is ended."""
     previous_ends_at: datetime | None = None
@@ -81,6 +87,10 @@ class BotContext:
         facts.secret_issued_at = at
         if facts.previous_secret is not None:
             facts.previous_ends_at = at + self.desired.rotation.overlap
+        self.note_request(facts)
+
+    def note_request(self, facts: BotFacts) -> None:
+        """Remember that the request of a person for another secret, or key, was carried out, if there is one."""
         if self.request is not None and self.request.secret:
             facts.secret_rotated_for = self.request.value
 
@@ -113,8 +123,16 @@ class BotContext:
         """Its owner mark."""
         return VaultMark(self.desired.owner, self.desired.object_name)
 
-    def credentials(self, secret: Sensitive) -> ClientCredentials:
-        """Return what the client signs in with."""
+    def credentials(self, facts: BotFacts) -> ClientAuthentication | None:
+        """Return what the client signs in with now, the newest that there is; None if that is not known."""
+        if signs(self.desired):
+            key = facts.keys.get(KeySlot.PENDING) if KeySlot.PENDING in facts.listed else None
+            key = key or facts.keys.get(KeySlot.CURRENT)
+            return PrivateKey(self.desired.client_id, key.private_key, key.key_id) if key is not None else None
+        return self.former_credentials(facts.secret) if facts.secret is not None else None
+
+    def former_credentials(self, secret: Sensitive) -> ClientCredentials:
+        """Return what the client signed in with while this was its secret."""
         return ClientCredentials(self.desired.client_id, secret)
 
     async def subject(self, facts: BotFacts) -> str:
@@ -129,9 +147,15 @@ class BotContext:
 
 
 def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | None:
-    if observed.client is None or observed.client.previous_since is None:
-        return observed.recorded.previous_ends_at  # nobody looked at Keycloak
-    return previous_ends_at(desired, observed.client.previous_since, observed.recorded.secret_issued_at)
+    """Return until when the former secret or key is good; None: there is none."""
+    if signs(desired):
+        since = observed.keys.issued_at if observed.keys.previous is not None else None
+        return since + desired.rotation.overlap if since is not None else None
+    client, stored = observed.client, observed.stored_client
+    if client is None or client.previous_since is None:
+        left = stored is not None and PREVIOUS_SECRET in stored.data
+        return observed.recorded.previous_ends_at if left else None  # nobody looked at Keycloak
+    return previous_ends_at(desired, client.previous_since, observed.recorded.secret_issued_at)
 
 
 def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
@@ -139,14 +163,17 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
     desired = bot.desired
     stored, client, recorded = observed.stored_client, observed.client, observed.recorded
     secret, previous = (client.secret, client.previous_secret) if client is not None else (None, None)
-    if secret is None and stored is not None:
+    if not has_secret(desired):
+        secret, previous = None, None  # Keycloak keeps one for such clients too; it opens nothing
+    elif secret is None and stored is not None:
         secret, previous = stored.data.get("client_secret"), stored.data.get(PREVIOUS_SECRET)
     facts = BotFacts(
         client_uuid=desired.client_uuid,
         secret=secret,
+        keys=observed.keys.by_slot,
         previous_secret=previous,
-        previous_ends_at=_previous_ends_at(desired, observed) if previous is not None else None,
-        secret_issued_at=recorded.secret_issued_at,
+        previous_ends_at=_previous_ends_at(desired, observed),
+        secret_issued_at=observed.keys.issued_at or recorded.secret_issued_at,
         secret_rotated_for=recorded.secret_rotated_for,
         secret_version=stored.version if stored is not None and stored.data else None,
         subject=observed.known_subject,
@@ -176,6 +203,8 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
             facts.tokens[name] = TokenFact(
                 claims.issued_at, claims.expires_at, entry.version, asked, location=place, rotated_for=made_for
             )
-    if observed.keycloak_seen and published_unrecorded(desired, observed):
+    if observed.keycloak_seen and not signs(desired) and published_unrecorded(desired, observed):
         bot.note_secret_made(facts, bot.provider.server_now())
+    if observed.keycloak_seen and signs(desired) and key_published_unrecorded(observed):
+        bot.note_request(facts)
     return facts

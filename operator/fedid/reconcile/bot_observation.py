@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedid.domain.bot import TWO_SECRETS, DesiredBot
+from fedid.domain.bot import TWO_SECRETS, DesiredBot, has_secret
+from fedid.domain.bot_authentication import BotAuthentication
+from fedid.domain.bot_keys import HeldKeys, KeyReader, held_keys
 from fedid.domain.bot_steps import ObservedBot, Recorded
 from fedid.domain.conditions import instant_in
 from fedid.domain.grants import is_reserved_client
+from fedid.domain.key_plan import signs
 from fedid.domain.naming import ObjectKey, client_uuid
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, RoleMappings
 from fedid.domain.stored import StoredEntry
@@ -19,7 +22,7 @@ from fedid.errors import OwnershipConflictError, StaleObjectError
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends
 
-__all__ = ["StoredCredentials", "client_of_bot", "observe_bot", "observe_stored", "recorded_in"]
+__all__ = ["StoredCredentials", "client_of_bot", "observe_bot", "observe_keys", "observe_stored", "recorded_in"]
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class StoredCredentials:
     """What lies in Vault at the paths of a bot."""
 
     client: StoredEntry | None = None
+    """The bot secret, or the keys."""
     tokens: dict[str, StoredEntry] = field(default_factory=dict)
     """By token name."""
     claims: dict[str, TokenClaims] = field(default_factory=dict)
@@ -51,6 +55,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     status: Mapping[str, Any],
     look: bool,
     consumers_hold: bool = True,
+    read_key: KeyReader,
 ) -> ObservedBot:
     """Return what the backends hold.
 
@@ -62,6 +67,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         status: As last written.
         look: Whether Keycloak is asked too; without, only Vault is.
         consumers_hold: Whether every mounted Secret has the newest bot secret, as far as statuses tell.
+        read_key: Reads private keys.
 
     Raises:
         OwnershipConflictError: The clientId is somebody else's.
@@ -69,16 +75,15 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     client, unowned, subject, mappings, policy = None, None, None, None, None
     if look:
         client, unowned = await _client(backends, desired)
-        if client is not None:
+        if client is not None and has_secret(desired):
             policy = await backends.identity_provider.secret_policy({**client.attributes, TWO_SECRETS: "true"})
         if client is not None and client.flags.get(SERVICE_ACCOUNTS):
             subject, mappings = await _service_account(
                 backends, client.client_uuid, status.get("serviceAccountSubject")
             )
-    stored = await observe_stored(backends, bot, desired.owner, desired.client_id)
+    stored = await observe_stored(backends, bot, desired.owner, desired.client_id, desired.authentication)
     for path, whose in stored.strangers.items():
-        message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
-        raise OwnershipConflictError(message, backend="vault")
+        raise _taken(path, whose)
     copies = await _copies(backends, stored, desired.owner)
     return ObservedBot(
         keycloak_seen=look,
@@ -87,6 +92,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         mappings=mappings,
         subject=subject,
         stored_client=stored.client,
+        keys=_keys(stored.client, desired, read_key),
         stored_tokens=stored.tokens,
         claims=stored.claims,
         opaque=stored.opaque,
@@ -95,6 +101,31 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         consumers_hold=consumers_hold,
         recorded=recorded_in(status),
     )
+
+
+async def observe_keys(backends: Backends, bot: ObjectKey, desired: DesiredBot) -> StoredEntry | None:
+    """Return what Vault has of the keys of a bot that may not have been made yet: a crash may have left some there.
+
+    Raises:
+        OwnershipConflictError: Somebody else's entry lies there.
+    """
+    if not signs(desired):
+        return None
+    path = BotPaths(backends.federation.vault.path_prefix, bot).key
+    strangers: dict[str, str] = {}
+    stored = _own(await backends.secret_store.read(path, desired.owner), path, desired.owner, strangers)
+    if strangers:
+        raise _taken(path, strangers[path])
+    return stored
+
+
+def _keys(stored: StoredEntry | None, desired: DesiredBot, read_key: KeyReader) -> HeldKeys:
+    return held_keys(stored.data, read_key) if stored is not None and signs(desired) else HeldKeys()
+
+
+def _taken(path: str, whose: str) -> OwnershipConflictError:
+    message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
+    return OwnershipConflictError(message, backend="vault")
 
 
 async def _copies(backends: Backends, stored: StoredCredentials, owner: str) -> dict[str, StoredEntry | None]:
@@ -167,19 +198,23 @@ async def _client(backends: Backends, desired: DesiredBot) -> tuple[ClientRecord
     raise OwnershipConflictError(message, backend="keycloak")
 
 
-async def observe_stored(backends: Backends, bot: ObjectKey, owner: str, client_id: str) -> StoredCredentials:
-    """Return the bot secret and the tokens that lie in Vault under our mark, and what lies there under another.
+async def observe_stored(
+    backends: Backends, bot: ObjectKey, owner: str, client_id: str, authentication: BotAuthentication
+) -> StoredCredentials:
+    """Return the bot secret, or the keys, and the tokens in Vault under our mark, and what lies there under another.
 
     Args:
         backends: Of the bot's Federation.
         bot: Which one.
         owner: Our owner mark.
         client_id: Of the bot; what was issued to another client is none of its tokens, whoever put it there.
+        authentication: Of the bot; says whether a secret or keys are looked for.
     """
     store, provider = backends.secret_store, backends.identity_provider
     paths = BotPaths(backends.federation.vault.path_prefix, bot)
     found = StoredCredentials()
-    found.client = _own(await store.read(paths.client, owner), paths.client, owner, found.strangers)
+    path = paths.authentication(authentication)
+    found.client = _own(await store.read(path, owner), path, owner, found.strangers)
     for name in await store.names(paths.tokens):
         path = paths.token(name)
         entry = _own(await store.read(path, owner), path, owner, found.strangers)
@@ -203,6 +238,7 @@ def recorded_in(status: Mapping[str, Any]) -> Recorded:
         secret_version=secret.get("version"),
         secret_issued_at=instant_in(secret.get("issuedAt")),
         previous_ends_at=instant_in(secret.get("previousEndsAt")),
+        key_id=secret.get("keyId"),
         subject=status.get("serviceAccountSubject"),
         withdrawn=bool(status.get("revocation")),
         ask_hashes={token["name"]: token.get("askHash", "") for token in tokens},

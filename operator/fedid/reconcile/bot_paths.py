@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fedid.domain.bot_authentication import BotAuthentication, PrivateKeyJwt
 from fedid.domain.naming import ObjectKey, vault_path
 from fedid.domain.stored import Retention
 
@@ -24,6 +25,15 @@ class BotPaths:
     def client(self) -> str:
         """Path of the bot secret."""
         return vault_path(self.prefix, self.bot.namespace, "bots", self.bot.name, "client")
+
+    @property
+    def key(self) -> str:
+        """Path of the keys that sign assertions."""
+        return vault_path(self.prefix, self.bot.namespace, "bots", self.bot.name, "keys", "client")
+
+    def authentication(self, way: BotAuthentication) -> str:
+        """Path of what the bot authenticates with."""
+        return self.key if isinstance(way, PrivateKeyJwt) else self.client
 
     @property
     def tokens(self) -> str:

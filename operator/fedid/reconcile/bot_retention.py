@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedid.domain.bot import RETAIN_ASK
+from fedid.domain.bot_authentication import without_authenticator
 from fedid.domain.conditions import Condition, ConditionType, Reason, rfc3339
 from fedid.domain.realm import CLIENT_SECRET, ClientRecord
 from fedid.domain.resources import Body, BotClient, meta_of
@@ -72,6 +73,7 @@ class BotRetention:
             client,
             secret=self._world.fresh_secret(),
             authenticator=CLIENT_SECRET,
+            attributes=without_authenticator(client.attributes),
             flags={**client.flags, "publicClient": False},
             not_before=after,
         )

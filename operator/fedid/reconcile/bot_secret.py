@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedid.domain.bot import PREVIOUS_SECRET, client_entry
+from fedid.domain.bot import PREVIOUS_SECRET, client_differences, client_entry, desired_client, has_secret
+from fedid.domain.bot_authentication import ServiceAccount, credential_name
 from fedid.domain.bot_plan import CLOCK_TOLERANCE_SECONDS
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.conditions import Reason
@@ -48,30 +49,46 @@ class SecretSteps:
         if previous is None and observed.stored_client is not None:
             previous = observed.stored_client.data.get(PREVIOUS_SECRET)
         await bot.provider.end_previous_secret(bot.desired.client_uuid)
-        if previous is not None and not await bot.provider.credentials_refused(bot.credentials(previous)):
+        if previous is not None and not await bot.provider.credentials_refused(bot.former_credentials(previous)):
             message = f"Keycloak still accepts the former secret of client {client_id}; ending it again"
             raise BackendUnavailableError(message, backend="keycloak")
         facts.previous_secret = facts.previous_ends_at = None
         bot.audit("EndPreviousSecret", client_id=client_id, refused=previous is not None)
 
+    async def prove(self, facts: BotFacts, observed: ObservedBot) -> None:
+        """See that the bot can authenticate: by doing so, or, where only its pods can, by what its client says."""
+        bot = self._bot
+        if not isinstance(bot.desired.authentication, ServiceAccount):
+            await self.mint(facts, observed)
+            return
+        found = await bot.provider.read_client(bot.desired.client_uuid)
+        wanted = desired_client(bot.desired, secret=None)
+        if found is None or found.owner != bot.desired.owner or client_differences(wanted, found):
+            bot.world.freshness.expire(bot.key)
+            message = f"Client {bot.desired.client_id} does not read back as it was written; looking at it again"
+            raise BackendUnavailableError(message, backend="keycloak")
+        await bot.subject(facts)
+        bot.audit("ReadClientBack", client_id=bot.desired.client_id, subject=bot.desired.authentication.subject)
+
     async def mint(
         self, facts: BotFacts, observed: ObservedBot, expected: TokenExpectation | None = None
     ) -> MintedToken:
-        """Mint a token with the bot secret and check it against the spec; that proves the secret too."""
+        """Mint a token with the bot secret, or the key, and check it against the spec; that proves the secret too."""
         bot = self._bot
         expected = expected or bot.desired.expectation()
-        if facts.secret is None:
+        credentials, what = bot.credentials(facts), credential_name(bot.desired.authentication)
+        if credentials is None:
             bot.world.freshness.expire(bot.key)
-            message = f"The bot secret of {bot.key} is not in Vault; looking at Keycloak again"
+            message = f"The {what} of {bot.key} is not in Vault; looking at Keycloak again"
             raise BackendUnavailableError(message, backend="vault")
         self._require_not_before_passed(observed)
         client_id = bot.desired.client_id
-        minted = await bot.provider.mint(bot.credentials(facts.secret), expected.scopes)
+        minted = await bot.provider.mint(credentials, expected.scopes)
         faults = token_faults(minted.claims, expected) if minted is not None else ()
         if minted is None or (faults and not observed.keycloak_seen):
             # On a pass that only renews, somebody changed the client since the last look: look at everything.
             bot.world.freshness.expire(bot.key)
-            wrong = f"gives a token that is not good ({'; '.join(faults)})" if faults else "refuses the bot secret"
+            wrong = f"gives a token that is not good ({'; '.join(faults)})" if faults else f"refuses the {what}"
             message = f"Keycloak {wrong} for client {client_id}; looking at the client again"
             raise BackendUnavailableError(message, backend="keycloak", reason=Reason.TOKEN_REJECTED)
         if faults:
@@ -93,7 +110,7 @@ class SecretSteps:
     async def publish(self, version: int | None, facts: BotFacts) -> None:
         """Write the secret, and the one before while it is good, to Vault; then have consumers come for it at once."""
         bot = self._bot
-        if facts.secret is None:
+        if facts.secret is None and has_secret(bot.desired):
             message = f"The bot secret of {bot.key} is not known; looking at Keycloak again"
             raise BackendUnavailableError(message, backend="keycloak")
         data = client_entry(bot.desired, facts.secret, facts.previous_secret)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from fedid.domain.bot import DesiredBot, DesiredToken
+from fedid.domain.bot import DesiredBot, DesiredToken, is_keyless
+from fedid.domain.bot_authentication import ServiceAccount, credential_name
+from fedid.domain.bot_keys import KeySlot
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.durations import duration_text
 from fedid.domain.grants import Verdict
@@ -45,9 +47,8 @@ def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
         facts: What is true now.
         notes: Sentences of warning that change nothing of the state.
     """
-    count = len(desired.tokens)
     synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
-    published = f"The bot secret and {count} token{'' if count == 1 else 's'} are proven and in Vault"
+    published = _published(desired)
     obstacle = facts.obstacle if facts.looked else _told_obstacle(body)
     blocked = obstacle is not None and not desired.rotation.allow_interruption
     keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
@@ -56,9 +57,8 @@ def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
     elif blocked:
         ready = Condition(ConditionType.READY, False, Reason.OVERLAP_IMPOSSIBLE, str(obstacle))
     else:
-        ready = Condition(
-            ConditionType.READY, True, Reason.READY, "; ".join((f"{published}; verifiers accept them", *notes))
-        )
+        accepted = "" if is_keyless(desired) else "; verifiers accept them"
+        ready = Condition(ConditionType.READY, True, Reason.READY, "; ".join((f"{published}{accepted}", *notes)))
     if obstacle is not None:
         keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, not blocked, Reason.OVERLAP_IMPOSSIBLE, obstacle)
     return (
@@ -67,6 +67,16 @@ def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
         keycloak,
         Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, published),
     )
+
+
+def _published(desired: DesiredBot) -> str:
+    if isinstance(desired.authentication, ServiceAccount):
+        return (
+            f"Client {desired.client_id} reads back as the one of {desired.authentication.subject}; there is no "
+            "secret, and only the pods of that ServiceAccount can get tokens"
+        )
+    what, count = credential_name(desired.authentication), len(desired.tokens)
+    return f"The {what} and {count} token{'' if count == 1 else 's'} are proven and in Vault"
 
 
 def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, facts: BotFacts) -> dict[str, Any]:
@@ -86,12 +96,16 @@ def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, f
         "nextRotationAt": _earliest(spec, desired, facts),
     }
     if facts.secret_version is not None:
-        secret = {"vaultPath": f"{vault.mount}/{paths.client}", "version": facts.secret_version}
+        path = paths.authentication(desired.authentication)
+        secret: dict[str, Any] = {"vaultPath": f"{vault.mount}/{path}", "version": facts.secret_version}
         if facts.secret_issued_at is not None:
             secret["issuedAt"] = rfc3339(facts.secret_issued_at)
         due_at, ends_at = _secret_due_at(spec, desired, facts), facts.previous_ends_at
         if due_at is not None:
             secret["nextRotationAt"] = rfc3339(due_at)
+        for name, slot in (("keyId", KeySlot.CURRENT), ("previousKeyId", KeySlot.PREVIOUS)):
+            if slot in facts.keys:
+                secret[name] = facts.keys[slot].key_id
         if ends_at is not None:
             secret["previousEndsAt"] = rfc3339(ends_at)
         if facts.secret_rotated_for is not None:

@@ -11,10 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 from fedid.domain.bot import PREVIOUS_SECRET
+from fedid.domain.bot_authentication import (
+    BotAuthentication,
+    ClientSecret,
+    PrivateKeyJwt,
+    ServiceAccount,
+    authenticator_attributes,
+    authenticator_of,
+)
+from fedid.domain.bot_keys import held_keys, public_keys_in
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
-from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord
-from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
-from fedid.domain.tokens import ClientCredentials, MintedToken
+from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
+from fedid.domain.resources import Body, BotClient, Meta, meta_of, parse_bot_client
+from fedid.domain.tokens import ClientAuthentication, ClientCredentials, MintedToken, PrivateKey
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
@@ -118,8 +127,8 @@ class BotTeardown:
         if decided is None:
             return False
         body = decided
-        evidence = await self._gather(meta, spec.client_id, backends)
-        body = await self._end_at_authority(body, meta, evidence, backends)
+        evidence = await self._gather(body, spec, backends)
+        body = await self._end_at_authority(body, spec, evidence, backends)
         refusals = await evidence.presented(backends.identity_provider)
         if evidence.vault_error is not None:
             raise evidence.vault_error
@@ -134,11 +143,14 @@ class BotTeardown:
         await self._let_go(body, ending)
         return True
 
-    async def _gather(self, meta: Meta, client_id: str, backends: Backends) -> Evidence:
-        evidence = Evidence(client_id)
+    async def _gather(self, body: Body, spec: BotClient, backends: Backends) -> Evidence:
+        meta, evidence = spec.meta, Evidence(spec.client_id)
+        if isinstance(spec.authentication, ServiceAccount):
+            evidence.subject = spec.authentication.subject
+            evidence.client_uuid = (body.get("status") or {}).get("clientUuid")
         owner = self._world.owner(meta.uid)
         try:
-            stored = await observe_stored(backends, meta.key, owner, client_id)
+            stored = await observe_stored(backends, meta.key, owner, spec.client_id, spec.authentication)
         except BackendError as error:
             if error.backend != "vault":
                 raise
@@ -148,7 +160,9 @@ class BotTeardown:
         if stored.client is not None:
             evidence.add_secret(stored.client.data.get("client_secret"))
             evidence.add_secret(stored.client.data.get(PREVIOUS_SECRET))
-            evidence.vault_paths.append(paths.client)
+            held = held_keys(stored.client.data, self._world.read_key).by_slot
+            evidence.keys = [PrivateKey(spec.client_id, key.private_key, key.key_id) for key in held.values()]
+            evidence.vault_paths.append(paths.authentication(spec.authentication))
         evidence.vault_paths += [paths.token(name) for name in stored.tokens]
         evidence.copies = sorted(stored.locations.values())
         evidence.left = [f"{path} {whose} and was left untouched" for path, whose in stored.strangers.items()]
@@ -157,15 +171,15 @@ class BotTeardown:
         }
         return evidence
 
-    async def _end_at_authority(self, body: Body, meta: Meta, evidence: Evidence, backends: Backends) -> Body:
+    async def _end_at_authority(self, body: Body, spec: BotClient, evidence: Evidence, backends: Backends) -> Body:
         """Record the positive check, revoke what was published, delete the client (or end all use of it)."""
-        world, provider = self._world, backends.identity_provider
+        world, provider, meta = self._world, backends.identity_provider, spec.meta
         client = await client_of_bot(
             backends, body.get("status") or {}, uid=meta.uid, client_id=evidence.client_id, owner=world.owner(meta.uid)
         )
         if client is None:
             seen_alive = revocation_of(body).get("positiveCheckAt")
-            if evidence.tokens or evidence.secrets or seen_alive:
+            if evidence.tokens or evidence.secrets or evidence.keys or evidence.client_uuid or seen_alive:
                 # An earlier pass, maybe of an earlier process, or a hand, deleted it: at the latest now.
                 world.note_absence(evidence.client_id, provider)
             return body
@@ -180,11 +194,13 @@ class BotTeardown:
                 "fedid.owner back, or delete the client"
             )
             raise OwnershipConflictError(message, backend="keycloak")
-        evidence.add_secret(client.secret)
-        evidence.add_secret(client.previous_secret)
-        if client.secret is not None:
-            credentials = ClientCredentials(client.client_id, client.secret)
-            await self._restore(client, backends)
+        if evidence.subject is not None:
+            evidence.client_uuid = client.client_uuid
+        if isinstance(spec.authentication, ClientSecret):
+            evidence.add_secret(client.secret)
+            evidence.add_secret(client.previous_secret)
+        credentials = await self._restore(client, spec.authentication, evidence, backends)
+        if credentials is not None:
             body = await self._check_positive(body, evidence, credentials, backends)
             await self._revoke(meta, evidence, credentials, backends)
         if is_retained(body):
@@ -196,14 +212,43 @@ class BotTeardown:
         world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
         return body
 
-    async def _restore(self, client: ClientRecord, backends: Backends) -> None:
-        """Let the client sign in with its secret again where a hand took that from it: only then it can revoke."""
-        if client.authenticator != CLIENT_SECRET or not client.flags.get(SERVICE_ACCOUNTS):
-            flags = {**client.flags, SERVICE_ACCOUNTS: True}
-            restored = replace(client, authenticator=CLIENT_SECRET, flags=flags, secret=None)
-            await backends.identity_provider.update_client(restored)
+    async def _restore(
+        self, client: ClientRecord, authentication: BotAuthentication, evidence: Evidence, backends: Backends
+    ) -> ClientAuthentication | None:
+        """Return what the client signs in with, for the last time; only it can revoke its tokens.
 
-    async def _revoke(self, meta: Meta, evidence: Evidence, credentials: ClientCredentials, backends: Backends) -> None:
+        Where a hand took that from the client, or a key from Vault, it is let in again for that, with a key of this
+        very moment if need be. None: only pods can, or there is no secret.
+        """
+        listed = public_keys_in(client.attributes)
+        flags, attributes = {**client.flags, SERVICE_ACCOUNTS: True}, dict(client.attributes)
+        signs_in = client.flags.get(SERVICE_ACCOUNTS) and client.authenticator == authenticator_of(authentication)
+        credentials: ClientAuthentication
+        match authentication:
+            case ServiceAccount():
+                return None
+            case ClientSecret():
+                if client.secret is None:
+                    return None
+                credentials = ClientCredentials(client.client_id, client.secret)
+            case PrivateKeyJwt():
+                known = (key for key in evidence.keys if key.key_id in listed)
+                last = next(known, None)
+                if last is None:
+                    made = self._world.fresh_key()
+                    last, signs_in = PrivateKey(client.client_id, made.private_key, made.key_id), False
+                    attributes |= authenticator_attributes(authentication, keys=[made.public_key])
+                    evidence.keys.append(last)
+                credentials = last
+        if not signs_in:
+            authenticator = authenticator_of(authentication)
+            restored = replace(client, authenticator=authenticator, flags=flags, attributes=attributes, secret=None)
+            await backends.identity_provider.update_client(restored)
+        return credentials
+
+    async def _revoke(
+        self, meta: Meta, evidence: Evidence, credentials: ClientAuthentication, backends: Backends
+    ) -> None:
         """Revoke what was published, in the name of the client.
 
         A client that was changed by hand may not be let in for that. That must not keep it alive: its deletion ends
@@ -216,7 +261,7 @@ class BotTeardown:
                 self._world.audit("RevokeRefused", key=str(meta.key), token=name, error=error.message)
 
     async def _check_positive(
-        self, body: Body, evidence: Evidence, credentials: ClientCredentials, backends: Backends
+        self, body: Body, evidence: Evidence, credentials: ClientAuthentication, backends: Backends
     ) -> Body:
         """See a token accepted, so that its refusal will mean something, and record that before anything ends."""
         provider, status = backends.identity_provider, body.get("status") or {}
@@ -245,7 +290,7 @@ class BotTeardown:
         )
         return await write_status(self._world, body, told, {"revocation": revocation}) or body
 
-    async def _probe(self, credentials: ClientCredentials, backends: Backends) -> MintedToken | None:
+    async def _probe(self, credentials: ClientAuthentication, backends: Backends) -> MintedToken | None:
         """Return a fresh token, None where a hand made the client unable to get one."""
         try:
             return await backends.identity_provider.mint(credentials)
@@ -297,7 +342,8 @@ class BotTeardown:
         revoked = condition_of(status.get("conditions") or (), ConditionType.REVOKED)
         proven_at, positive = revocation.get("provenAt"), revocation.get("positiveCheckAt")
         proof = revoked["message"] if revoked is not None and proven_at else "no credential was ever published"
-        seen = f"token {revocation.get('tokenId')} was accepted at {positive}" if positive else "nothing was seen alive"
+        unseen = "no token was seen" if evidence.subject is not None else "nothing was seen alive"
+        seen = f"token {revocation.get('tokenId')} was accepted at {positive}" if positive else unseen
         self._world.audit(
             "RevocationProven",
             key=str(meta_of(body).key),

@@ -44,7 +44,8 @@ class BotTokenSteps:
         facts.made[step.name] = TokenFact(*instants, 0, asked, rotated_for=made_for)
         bot.audit("MintToken", token=step.name, why=step.why, token_id=minted.claims.token_id)
         old = observed.claims.get(step.name)
-        if old is None or facts.secret is None or old.expires_at <= bot.provider.server_now():
+        credentials = bot.credentials(facts)
+        if old is None or credentials is None or old.expires_at <= bot.provider.server_now():
             return
         # Asked otherwise: a claim may be gone from the spec and come from elsewhere now, with another value.
         asked_otherwise = observed.recorded.ask_hashes.get(step.name) != asked
@@ -52,7 +53,7 @@ class BotTokenSteps:
         if wider_than(old, minted.claims, declared=declared) or outlives(old, bot.desired.lifetime_limit):
             # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
             published = observed.stored_tokens[step.name].data["token"]
-            await bot.provider.revoke(published, bot.credentials(facts.secret))
+            await bot.provider.revoke(published, credentials)
             bot.audit("RevokeToken", token=step.name, why="it says more than the spec", token_id=old.token_id)
 
     def make(self, step: MakeToken, facts: BotFacts, observed: ObservedBot) -> None:
@@ -137,10 +138,10 @@ class BotTokenSteps:
     async def withdraw(self, name: str, facts: BotFacts, observed: ObservedBot) -> None:
         """Revoke a token, see it refused, and remove it and its copy."""
         bot = self._bot
-        claims = observed.claims.get(name)
-        if claims is not None and facts.secret is not None and claims.expires_at > bot.provider.server_now():
+        claims, credentials = observed.claims.get(name), bot.credentials(facts)
+        if claims is not None and credentials is not None and claims.expires_at > bot.provider.server_now():
             token = observed.stored_tokens[name].data["token"]
-            await bot.provider.revoke(token, bot.credentials(facts.secret))
+            await bot.provider.revoke(token, credentials)
             if await bot.provider.token_accepted(token):
                 message = f"Token {name} of client {bot.desired.client_id} was revoked and is still accepted"
                 raise BackendUnavailableError(message, backend="keycloak")

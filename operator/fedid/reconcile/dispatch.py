@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from fedid.domain.conditions import Reason
+from fedid.domain.conditions import ConditionType, Reason, condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
 from fedid.engine import Outcome, Priority, Retry
@@ -68,6 +68,7 @@ class Dispatch:
             self._world.freshness.forget(about)
             self._world.sightings.forget(about)
             self._nudges.forget(about)
+            self._wake_those_behind(about)
             if about.kind == FEDERATION:
                 self._realm_watch.forget(about.name)
             return Outcome()
@@ -76,6 +77,17 @@ class Dispatch:
         except StaleObjectError:
             await self._refresh(about)
             raise
+
+    def _wake_those_behind(self, gone: ObjectKey) -> None:
+        """Wake bots that could not be made because another one was in their way; it may have been this one."""
+        directory = self._world.directory
+        if gone.kind != BOT_CLIENT:
+            return
+        for key in directory.identities_in(gone.namespace):
+            status = (directory.get(key) or {}).get("status") or {}
+            ready = condition_of(status.get("conditions") or (), ConditionType.READY)
+            if ready is not None and ready["reason"] == Reason.CONFLICT:
+                self._world.wake(key)
 
     async def _refresh(self, key: ObjectKey) -> None:
         """Read the object afresh after a conflict: the watch may be behind our own write."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from fedid.domain.bot import Suspension, suspension_of
+from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, PrivateKeyJwt, ServiceAccount
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
 from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
@@ -26,6 +27,14 @@ from fedid.reconcile.status import newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["PodIdentityReconciler"]
+
+
+_ENTRY: Final[Mapping[type[BotAuthentication], frozenset[str]]] = {
+    ClientSecret: frozenset({"client_secret"}),
+    PrivateKeyJwt: frozenset({"private_key", "key_id"}),
+    ServiceAccount: frozenset({"client_id"}),
+}
+"""What the entry of a bot's credential holds, by the way in which it authenticates."""
 
 
 class PodIdentityReconciler:
@@ -94,15 +103,16 @@ class PodIdentityReconciler:
             InvalidSpecError: A template names a token that the bot has not.
         """
         uid = bot["metadata"]["uid"]
-        client_id = parse_bot_client(bot).client_id
-        stored = await observe_stored(backends, bot_key, self._world.owner(uid), client_id)
+        parsed = parse_bot_client(bot)
+        client_id, way = parsed.client_id, parsed.authentication
+        stored = await observe_stored(backends, bot_key, self._world.owner(uid), client_id, way)
         status: Mapping[str, Any] = bot.get("status") or {}
         declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
         subject = next((c.subject for c in stored.claims.values()), None) or status.get("serviceAccountSubject")
         published = _published(stored)
         absent = [name for name in declared if name not in published]
         client = stored.client
-        if client is None or "client_secret" not in client.data or subject is None or absent:
+        if client is None or not _ENTRY[type(way)] <= client.data.keys() or subject is None or absent:
             if ready_at_generation(bot):
                 self._world.wake(bot_key, Priority.DRIFT)  # it believes that all is published: have it look again
             message = f"The credentials of {bot_key} are not all in Vault yet; its conditions say why"
@@ -110,7 +120,9 @@ class PodIdentityReconciler:
         mounted = [published[name] for name in declared]
         identity = MountedIdentity(
             client_id=client_id,
-            client_secret=client.data["client_secret"],
+            client_secret=client.data["client_secret"] if isinstance(way, ClientSecret) else None,
+            private_key=client.data["private_key"] if isinstance(way, PrivateKeyJwt) else None,
+            key_id=client.data["key_id"].reveal() if isinstance(way, PrivateKeyJwt) else None,
             subject=subject,
             issuer_url=backends.federation.keycloak.issuer_url,
             tokens={name: token for name, (token, _) in zip(declared, mounted, strict=True)},

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fedid.domain.bot import asks_of_bot, desired_bot, suspension_of
+from fedid.domain.bot import asks_of_bot, desired_bot, has_secret, suspension_of
 from fedid.domain.drift import client_differs
 from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.realm import ClientRecord, RealmScopes, Role, UserRecord
@@ -185,11 +185,13 @@ class Sweep:
         roles: set[tuple[str | None, str]] = {(None, name) for name in desired.realm_roles}
         roles |= {(of, name) for of, names in desired.client_roles.items() for name in names}
         self._wanted[key] = _Wanted(frozenset(roles))
-        same_secret = self.world.sightings.in_keycloak(key, client.secret)
+        same_secret = not has_secret(desired) or self.world.sightings.in_keycloak(key, client.secret)
+        secret = (body.get("status") or {}).get("secret") or {}
+        key_ids = [secret[name] for name in ("keyId", "previousKeyId") if secret.get(name)]
         # An adopted client has an id of its own.
         moved = client.client_uuid != ((body.get("status") or {}).get("clientUuid") or desired.client_uuid)
         now = self.backends.identity_provider.server_now()
-        return moved or not same_secret or client_differs(desired, client, now, self._realm_scopes)
+        return moved or not same_secret or client_differs(desired, client, now, self._realm_scopes, key_ids=key_ids)
 
     def _user_differs(self, key: ObjectKey, body: Body, user: UserRecord) -> bool:
         try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from fedid.domain.bot_authentication import SigningKey
+from fedid.domain.bot_keys import KeyReader
 from fedid.domain.grants import Grant
 from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.realm import SecretPolicy
@@ -83,6 +85,12 @@ class World:
     """Makes a bot secret of at least 256 random bits."""
     fresh_token: Callable[[], Sensitive]
     """Makes an opaque token: 256 random bits as 64 hexadecimal digits."""
+    fresh_key: Callable[[], SigningKey]
+    """Makes a key pair."""
+    read_key: KeyReader
+    """Reads one that `fresh_key` made."""
+    own_subject: Callable[[], str]
+    """Returns the `sub` of the operator's own ServiceAccount; empty if it runs without one."""
     audit: Callable[..., None]
     """Logs one privileged side effect as fields; credentials never among them."""
     meter: DriftMeter

@@ -10,10 +10,12 @@ from fedid.adapters.keycloak.access import RealmAccess
 from fedid.adapters.keycloak.connection import own_claims
 from fedid.adapters.keycloak.representations import client_record, user_record
 from fedid.adapters.transport import segment
+from fedid.domain.bot_authentication import FEDERATED_JWT, SUBJECT_ATTRIBUTE
 from fedid.domain.drift import AdminEvent, Page
 from fedid.domain.realm import OWNER_ATTRIBUTE, ClientRecord, Role, UserRecord
 
 _GROUPS_AT_ONCE: Final = 100
+_CLIENTS_AT_ONCE: Final = 100
 
 
 class RealmSurvey:
@@ -27,6 +29,20 @@ class RealmSurvey:
         found = await self._list("/clients", first, size)
         ours = (one for one in found if _mark(one).startswith(owner_prefix))
         return Page(tuple(client_record(one, with_secret=True) for one in ours), len(found))
+
+    async def clients_of_subject(self, subject: str) -> tuple[ClientRecord, ...]:
+        """Return the clients that take assertions of this subject, from all pages."""
+        found: list[ClientRecord] = []
+        first = 0
+        while page := await self._list("/clients", first, _CLIENTS_AT_ONCE):
+            records = (client_record(one, with_secret=False) for one in page)
+            found += [
+                one
+                for one in records
+                if one.authenticator == FEDERATED_JWT and one.attributes.get(SUBJECT_ATTRIBUTE) == subject
+            ]
+            first += _CLIENTS_AT_ONCE
+        return tuple(found)
 
     async def users_page(self, owner_prefix: str, first: int, size: int) -> Page[UserRecord]:
         """Return users whose owner mark begins so, a page of them."""
