@@ -219,6 +219,8 @@ async def test_a_secret_regenerated_in_the_console_is_a_rotation_that_nobody_not
     assert not await bot.accepted(regenerated.reveal())
     await bot.assert_consumers_get_in()
     assert bot.mounted() != before
+    (message,) = bot.told("DriftRepaired")
+    assert "secret" in message
 
 
 async def test_revoke_now_ends_everything_at_once_and_makes_it_anew() -> None:

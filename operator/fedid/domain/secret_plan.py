@@ -54,7 +54,7 @@ def secret_change(
         return SecretChange(replace=True, end_previous=previous is not None)
     if stored is not None and previous == stored and client.secret != stored:
         # Begun by us, before a crash, or with the console: either way only Keycloak's administrators know the new one.
-        return SecretChange(replace=True, rotation=True)
+        return SecretChange(replace=True, rotation=_due(desired, observed, request, uid, now))
     if _changed_behind_our_back(observed):
         return SecretChange(replace=True, end_previous=previous is not None)
     if previous is not None:
