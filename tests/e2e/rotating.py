@@ -19,11 +19,11 @@ FILES = {"token": "{token:default}", "list": "{token:list}", "secret": "{clientS
 COPY_MOUNT = "secrets"
 
 
-def rotating_bot(name: str, overlap: str, *, opaque_overlap: str = "20s", copied: bool = True) -> Body:
+def rotating_bot(name: str, overlap: str, *, opaque_overlap: str = "20s", lifetime: str = "1h") -> Body:
     """Return a bot with one token of each type, a copy, and a secret that may be replaced without an overlap too."""
-    copy = {"vaultMount": COPY_MOUNT, "vaultPath": "users/{subject}/federated/{name}"} if copied else {}
+    copy = {"vaultMount": COPY_MOUNT, "vaultPath": "users/{subject}/federated/{name}"}
     tokens = [
-        {"name": "default", "lifetime": "1h"},
+        {"name": "default", "lifetime": lifetime},
         {"name": "list", "type": "opaque", "lifetime": "1h", "overlap": opaque_overlap, **copy},
     ]
     return bot(name, tokens=tokens, secretRotation={"overlap": overlap, "allowInterruption": True})
@@ -76,9 +76,9 @@ class Rotating:
         """Of its client."""
         return f"{self.tenant.namespace}.{self.name}"
 
-    def apply(self, overlap: str, *, copied: bool = True) -> None:
-        """Apply it, with what mounts it."""
-        self.tenant.apply(rotating_bot(self.name, overlap, copied=copied))
+    def apply(self, overlap: str, **changes: str) -> None:
+        """Apply it, with what mounts it; arguments as for `rotating_bot`."""
+        self.tenant.apply(rotating_bot(self.name, overlap, **changes))
         self.tenant.apply(pod_identity(self.name, files=FILES))
 
     def target(self) -> Target:
@@ -137,6 +137,10 @@ class Rotating:
         self.tenant.ready("BotClient", self.name, seconds=PATIENCE_SECONDS)
         self.tenant.ready("PodIdentity", self.name, seconds=PATIENCE_SECONDS)
         eventually(self.consumers_agree, f"Secret {self.name} holds what Vault holds", seconds=PATIENCE_SECONDS)
+
+    def mounted(self, key: str) -> str:
+        """Return what is mounted at this moment."""
+        return str((self.tenant.secret(self.name) or {})["text"][key])
 
     def consumers_agree(self) -> bool:
         """Tell whether the mounted Secret holds what Vault holds."""

@@ -32,7 +32,7 @@ from fedid.domain.token_entries import (
 )
 from fedid.domain.tokens import MintedToken, token_faults
 
-__all__ = ["TokenSteps", "token_steps"]
+__all__ = ["TokenSteps", "token_steps", "tokens_wait"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
         now: Keycloak's clock (aware UTC).
         remade: Whether this plan makes the client anew.
     """
+    if tokens_wait(desired, observed, request, now):
+        request = None
     made: list[BotStep] = []
     published: list[BotStep] = []
     delivered: list[BotStep] = []
@@ -86,6 +88,20 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
     gone = sorted(set(observed.stored_tokens) - set(desired.token_names))
     # Copies last: a stranger's entry in the way of one must not keep another token from being renewed.
     return TokenSteps(tuple(made), tuple(published), (*(WithdrawToken(name) for name in gone), *delivered))
+
+
+def tokens_wait(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | None, now: datetime) -> bool:
+    """Tell whether what a person asks for has to wait: an opaque token's former one is good yet, and there is no third.
+
+    All tokens wait for it together, so that a value is carried out as a whole or not at all.
+    """
+    for token in desired.tokens:
+        stored, held = observed.stored_tokens.get(token.name), observed.opaque.get(token.name)
+        if token.type != OPAQUE or stored is None or held is None or held.previous_ends_at is None:
+            continue
+        if held.previous_ends_at > now and held.expires_at > now and _requested(token, observed, stored, request):
+            return True
+    return False
 
 
 def _making(  # noqa: PLR0913
@@ -186,9 +202,13 @@ def _requested(
 ) -> str | None:
     if request is None or not request.tokens:
         return None
-    recorded = observed.recorded.token_versions.get(token.name)
-    if recorded not in {None, stored.version}:
-        return None  # made by a pass that ended before its status was written
+    held, recorded = observed.opaque.get(token.name), observed.recorded
+    if held is not None:  # an entry that only lost the token before has another version and the same token
+        made = recorded.fingerprints.get(token.name) not in {None, held.fingerprint}
+    else:
+        made = recorded.token_versions.get(token.name) not in {None, stored.version}
+    if made:
+        return None  # by a pass that ended before its status was written
     return "it was asked for"
 
 

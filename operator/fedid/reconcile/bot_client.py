@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedid.domain.bot import DesiredBot, Suspension, asks_of_bot, desired_bot, suspension_of
@@ -25,6 +25,7 @@ from fedid.domain.rotation import (
     rotation_request,
 )
 from fedid.domain.secret_plan import secret_obstacle
+from fedid.domain.token_plan import tokens_wait
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
@@ -156,7 +157,7 @@ class BotReconciler:
             # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
             self._wake_consumers(body, {}, anyway=True)
         # What is not covered was told; what is covered goes on living, renewals included.
-        return self._again(spec, desired, facts, backends)
+        return self._again(spec, desired, facts, backends, request)
 
     async def _suspend(self, body: Body, suspension: Suspension) -> Outcome:
         """See to it that nothing of the bot exists outside the cluster, whatever the grants say; then rest."""
@@ -224,7 +225,8 @@ class BotReconciler:
             # What was never created is created: a 409 tells if a crash came between the create and the status.
             scopes = await existing_scopes(backends, declared) if declared else None
             observed = ObservedBot(keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes)
-            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
+            plan = self._plan(desired, observed, roles, spec, backends.identity_provider.server_now(), request)
+            facts = await application.apply(plan, observed)
             if facts is not None:
                 return self._looked(spec, facts, backends)
         hold = self._consumers_hold(meta, (status.get("secret") or {}).get("version"))
@@ -237,7 +239,10 @@ class BotReconciler:
                 observed = await observe_bot(backends, meta.key, desired, status=status, look=True, consumers_hold=hold)
             if observed.keycloak_seen:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
-            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
+            now = backends.identity_provider.server_now()
+            facts = await application.apply(self._plan(desired, observed, roles, spec, now, request), observed)
+            if facts is not None:
+                facts.tokens_wait = tokens_wait(desired, observed, request, now)  # of the instant of the plan
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.secret and not facts.rotated
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
@@ -300,10 +305,10 @@ class BotReconciler:
         observed: ObservedBot,
         roles: frozenset[Role],
         spec: BotClient,
-        backends: Backends,
+        now: datetime,
         request: RotationRequest | None,
     ) -> tuple[BotStep, ...]:
-        return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now(), request)
+        return plan_bot(desired, observed, roles, spec.meta.uid, now, request)
 
     def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
         facts.looked = True
@@ -377,8 +382,19 @@ class BotReconciler:
         tokens = (body.get("status") or {}).get("tokens") or ()
         return ready_at_generation(body) and all(token.get("expiresAt", "") > now for token in tokens)
 
-    def _again(self, spec: BotClient, desired: DesiredBot, facts: BotFacts, backends: Backends) -> Outcome:
+    def _again(
+        self,
+        spec: BotClient,
+        desired: DesiredBot,
+        facts: BotFacts,
+        backends: Backends,
+        request: RotationRequest | None,
+    ) -> Outcome:
         world = self._world
+        asked = request is not None and request.secret and facts.looked and not facts.rotated
+        if asked and facts.obstacle is None and facts.previous_since is None:
+            # The overlap that it waited for has just ended; nothing else would come back for it.
+            return Outcome(world.clock.monotonic(), Priority.CHANGE)
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
         # What is due and was not done waits for something; not for the next instant of this clock.
         renewals = [

@@ -57,6 +57,8 @@ class BotFacts:
     """Whether Keycloak was looked at in this pass."""
     rotated: bool = False
     """Whether the secret was replaced in this pass, or in one that did not come to tell it."""
+    tokens_wait: bool = False
+    """Whether the tokens that a person asks for are made later, when an overlap has ended."""
     published: bool = False
     """Whether Vault holds something else than before the pass."""
 

@@ -176,13 +176,13 @@ def handled_rotations(body: Body) -> tuple[str | None, str | None]:
 def rotations_handled(body: Body, request: RotationRequest | None, facts: BotFacts) -> dict[str, str] | None:
     """Return what the status is to say of them after a pass.
 
-    A secret that could not be replaced yet stays asked for.
+    What could not be replaced yet stays asked for.
     """
     before = dict((body.get("status") or {}).get("rotation") or {})
     if request is None:
         return before or None
     meaningless = not (request.tokens or request.secret)
-    if request.tokens or meaningless:
+    if (request.tokens and not facts.tokens_wait) or meaningless:
         before["tokens"] = request.value
     if (request.secret and facts.rotated) or meaningless:
         before["secret"] = request.value
