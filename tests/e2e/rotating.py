@@ -19,9 +19,11 @@ FILES = {"token": "{token:default}", "list": "{token:list}", "secret": "{clientS
 COPY_MOUNT = "secrets"
 
 
-def rotating_bot(name: str, overlap: str, *, opaque_overlap: str = "20s", lifetime: str = "1h") -> Body:
+def rotating_bot(
+    name: str, overlap: str, *, opaque_overlap: str = "20s", lifetime: str = "1h", copied: bool = True
+) -> Body:
     """Return a bot with one token of each type, a copy, and a secret that may be replaced without an overlap too."""
-    copy = {"vaultMount": COPY_MOUNT, "vaultPath": "users/{subject}/federated/{name}"}
+    copy = {"vaultMount": COPY_MOUNT, "vaultPath": "users/{subject}/federated/{name}"} if copied else {}
     tokens = [
         {"name": "default", "lifetime": lifetime},
         {"name": "list", "type": "opaque", "lifetime": "1h", "overlap": opaque_overlap, **copy},
@@ -70,6 +72,8 @@ class Rotating:
     tenant: Tenant
     authority: Authority
     name: str
+    copied: bool = True
+    """Whether the opaque token lies in a platform's folder too."""
 
     @property
     def client_id(self) -> str:
@@ -78,7 +82,7 @@ class Rotating:
 
     def apply(self, overlap: str, **changes: str) -> None:
         """Apply it, with what mounts it; arguments as for `rotating_bot`."""
-        self.tenant.apply(rotating_bot(self.name, overlap, **changes))
+        self.tenant.apply(rotating_bot(self.name, overlap, copied=self.copied, **changes))
         self.tenant.apply(pod_identity(self.name, files=FILES))
 
     def target(self) -> Target:
@@ -172,7 +176,8 @@ class Rotating:
         assert self.authority.introspect(held.jwt)["active"] is True
         assert self.consumers_agree()
         assert {"previous_token", "previous_ends_at"}.isdisjoint(self.entry("tokens/list"))
-        if self.entry("tokens/list").get("delivered_to"):
-            copy = self.copy()
+        copy = self.copy()
+        assert bool(copy) == self.copied
+        if copy:
             assert copy["token"] == held.opaque
             assert "previous_token" not in copy

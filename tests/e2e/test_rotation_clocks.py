@@ -73,7 +73,7 @@ def test_an_operator_whose_clock_is_off_makes_what_is_good(
     annotate(tenant, one.name, rotate="all-1")
     one.handled(tokens="all-1", secret="all-1")
     one.assert_two_secrets(before)
-    renewed(tenant, authority, "short", 2)
+    renewed(tenant, authority, "short", 1)
     one.settled()
     one.assert_one_of_each()
     assert not one.accepts(before.secret)
@@ -115,7 +115,7 @@ def test_a_realm_that_lets_tokens_live_shorter(
         told = tenant.reason("BotClient", "asks-much", "TokenRejected")
         assert "SSO Session Max" in told["message"]
         proxies.clear()
-        renewed(tenant, authority, "asks-little", 2)
+        renewed(tenant, authority, "asks-little", 1)
         asked = proxies.keycloak.exchanges(requests_to(TOKEN, "POST"))
         assert len(asked) <= 12, "a hot loop"
         assert published(tenant, authority, "asks-much") == before

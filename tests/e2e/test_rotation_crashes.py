@@ -113,7 +113,7 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 @pytest.fixture
 def bots(tenant: Tenant, authority: Authority) -> list[Rotating]:
     """Bots that are mounted."""
-    made = [Rotating(tenant, authority, f"r{number:02}") for number in range(BOTS)]
+    made = [Rotating(tenant, authority, f"r{number:02}", copied=number < BOTS - 1) for number in range(BOTS)]
     for one in made:
         one.apply(LONG)
     for one in made:
@@ -148,9 +148,10 @@ def _rotate(cut: Round) -> list[Rule]:
     """Ask every bot for everything, one for its secret alone; return what will cut the ends of token overlaps."""
     begun = cut.arm([*TOGETHER, *BOOKKEEPING, *ALONE])
     ends = cut.arm(TOKEN_OVERLAP_ENDS, first=len(begun))
+    uncopied = cut.arm([POINTS[steps.PublishToken][1]], first=BOTS - 1)
     for number, one in enumerate(cut.bots):
         annotate(one.tenant, one.name, rotate="secret-1" if number == len(begun) - 1 else "all-1")
-    cut.kill(begun)
+    cut.kill([*begun, *uncopied])
     cut.assert_foreseen([*TOGETHER])
     cut.operator.start(wait=False)
     return ends
@@ -175,7 +176,7 @@ def _end_overlaps(cut: Round, token_ends: list[Rule]) -> None:
     ends = cut.arm(OVERLAP_ENDS)
     eventually(lambda: all(rule.hits for rule in token_ends), "the token overlaps end", seconds=PATIENCE_SECONDS)
     for one in cut.bots:
-        one.tenant.apply(rotating_bot(one.name, SHORT))
+        one.tenant.apply(rotating_bot(one.name, SHORT, copied=one.copied))
     cut.kill([*ends, *token_ends])
     cut.assert_foreseen([*OVERLAP_ENDS, *TOKEN_OVERLAP_ENDS])
 
