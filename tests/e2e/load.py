@@ -13,8 +13,10 @@ from typing import Self
 
 from tests.e2e.rotating import Rotating
 
-PERIOD_SECONDS = 0.1
+PERIOD_SECONDS = 0.15
 """Between the requests of one client, unless the last one took longer."""
+OF_EACH_KIND = 2
+"""Clients; a slow answer to one keeps none of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ CLIENTS: tuple[Request, ...] = (present_token, present_listed, use_mounted_secre
 
 @dataclass(slots=True)
 class Load:
-    """One client of each kind, that takes the bots in turn."""
+    """Some clients of each kind, each of which takes the bots in turn."""
 
     bots: Sequence[Rotating]
     refusals: list[Refusal] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Load:
     def __enter__(self) -> Self:
         """Begin."""
         self._began = time.monotonic()
-        self._threads = [threading.Thread(target=self._loop, args=(request,)) for request in CLIENTS]
+        self._threads = [threading.Thread(target=self._loop, args=(request,)) for request in CLIENTS * OF_EACH_KIND]
         for thread in self._threads:
             thread.start()
         return self
