@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.floor import floor_seconds
+from tests.bench.rotating import cost_of_a_renewal, spread_of_renewals
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.pods import Pod
 from tests.e2e.tenancy import Tenant, bot, pod_identity
@@ -68,6 +69,8 @@ def measure(stack: Stack) -> None:
         _restart(stack)
         _deletions(tenant, authority)
         _renewals(tenant)
+        cost_of_a_renewal(tenant, _line)
+        spread_of_renewals(tenant, _line)
         if stack.node is not None:
             _files_in_pods(tenant)
     finally:

@@ -73,11 +73,11 @@ NAMES = st.frozensets(st.sampled_from("abc"))
             ("it lives 0:10:06, longer than the 0:10:00 asked for",),
             id="it lives longer than asked for",
         ),
-        pytest.param({"expires_at": NOW + timedelta(minutes=5)}, (), id="half the life is enough"),
+        pytest.param({"expires_at": NOW + timedelta(seconds=10)}, (), id="a shorter life is enough, and told"),
         pytest.param(
-            {"expires_at": NOW + timedelta(minutes=4, seconds=59)},
-            ("it lives 0:04:59, not 0:10:00: the realm's SSO Session Max caps it",),
-            id="less than half the life is a cap of the realm",
+            {"expires_at": NOW + timedelta(seconds=9)},
+            ("it lives 0:00:09, not 0:10:00: the realm's SSO Session Max caps it",),
+            id="a cap of the realm that leaves nothing to work with",
         ),
         pytest.param(
             {"authorized_party": "x", "subject": "", "audiences": frozenset({"other"})},

@@ -117,6 +117,8 @@ class OperatorProcess(Operator):
     """`python -m fedid` from the clone."""
 
     logs: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the environment beside those of every operator; `PYTHONPATH` goes before the usual one."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def _begin(self, health_port: int) -> None:
@@ -125,6 +127,8 @@ class OperatorProcess(Operator):
             "FEDID_HEALTH_HOST": "127.0.0.1",
             "FEDID_LOG_LEVEL": "DEBUG",
         }
+        paths = [self.extra.get("PYTHONPATH", ""), environment["PYTHONPATH"]]
+        environment |= {**self.extra, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
         log = self.logs / f"operator-{next(_runs)}.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(

@@ -111,13 +111,14 @@ def nth_of_each(when: Predicate, number: int = 1) -> Predicate:
 class Rule:
     """A fault that is in force for some requests, until lifted or used up."""
 
-    def __init__(self, fault: Fault, when: Predicate, times: int | None) -> None:
+    def __init__(self, fault: Fault, when: Predicate, times: int | None, says: str = "") -> None:
         """Put a fault in force.
 
         Args:
             fault: What to do.
             when: To which requests.
             times: How often; None for every time.
+            says: What the body of a request must contain for `when` to be asked about it.
         """
         self.fault = fault
         self.hits = 0
@@ -125,14 +126,15 @@ class Rule:
         self.lifted = False
         self._when = when
         self._times = times
+        self._says = says.encode()
 
-    def takes(self, method: str, path: str) -> bool:
+    def takes(self, method: str, path: str, body: bytes = b"") -> bool:
         """Tell whether the rule breaks this request, and count it if so.
 
         Called on the proxy's loop only, so that `times` is exact.
         """
         used_up = self._times is not None and self.hits >= self._times
-        if self.lifted or used_up or not self._when(method, path):
+        if self.lifted or used_up or self._says not in body or not self._when(method, path):
             return False
         self.hits += 1
         return True

@@ -35,6 +35,9 @@ OPERATOR_ROLES = ("manage-clients", "manage-users", "view-realm")
 WATCHING_ROLE = "view-events"
 """Likewise one that it can do without: with it, it reads what administrators did."""
 
+ASSERTION_SECONDS = 8 * 86400
+"""How old an assertion may be: the operator as a process shows one token for as long as the stack runs."""
+
 SECRET_POLICY = "fedid-two-secrets"
 """Client policy of the realm, and its profile, for rotations that nobody notices."""
 
@@ -150,6 +153,8 @@ def _ensure_cluster_provider(keycloak: Rest, admin: str, public_key: str) -> Non
         "publicKeySignatureVerifier": public_key,
         "supportsClientAssertions": "true",
         "supportsClientAssertionReuse": "true",
+        # Else a token is refused five minutes after it was made, however long it lives.
+        "fedClientAssertionMaxExp": str(ASSERTION_SECONDS),
         "clientId": "unused",
         "clientSecret": "unused",
         "authorizationUrl": "https://unused.invalid/auth",

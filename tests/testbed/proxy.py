@@ -117,15 +117,16 @@ class Proxy:
         """Be up again, on the same port."""
         self._on_loop(self._listen())
 
-    def inject(self, fault: Fault, when: Predicate = any_request, times: int | None = None) -> Rule:
+    def inject(self, fault: Fault, when: Predicate = any_request, times: int | None = None, *, says: str = "") -> Rule:
         """Break requests from now on; the newest rule that matches wins.
 
         Args:
             fault: What to do.
             when: To which requests.
             times: To how many of them; None for all, until the rule is lifted.
+            says: Only to those whose body contains this: a token endpoint's path does not tell who asks.
         """
-        rule = Rule(fault, when, times)
+        rule = Rule(fault, when, times, says)
         self._rules = (rule, *self._rules)
         return rule
 
@@ -205,7 +206,8 @@ class Proxy:
             status=None,
             forwarded=False,
         )
-        rule = next((r for r in self._rules if r.takes(request.method, request.path)), None)
+        body = await request.content.read()
+        rule = next((r for r in self._rules if r.takes(request.method, request.path, body)), None)
         match rule.fault if rule else None:
             case Status(code, body, headers):
                 self._exchanges.append(replace(exchange, status=code))
@@ -218,7 +220,7 @@ class Proxy:
                 await self._until_lifted(rule)
             case _:
                 pass
-        return await self._forward(request, exchange, rule)
+        return await self._forward(request, exchange, rule, body)
 
     async def _until_lifted(self, rule: Rule | None) -> None:
         while rule and not rule.lifted:  # noqa: ASYNC110 - lifted by another thread
@@ -231,10 +233,11 @@ class Proxy:
             request.transport.abort()
         return web.Response()
 
-    async def _forward(self, request: web.BaseRequest, exchange: Exchange, rule: Rule | None) -> web.StreamResponse:
+    async def _forward(
+        self, request: web.BaseRequest, exchange: Exchange, rule: Rule | None, body: bytes
+    ) -> web.StreamResponse:
         assert self._session is not None
         passed = without(request.headers, HOP_BY_HOP | MADE_ANEW)
-        body = await request.content.read()
         heard = bytearray() if self._hears_answers else None
         headers = {name.lower(): value for name, value in request.headers.items()}
         spoken = Spoken(request.method, request.path, headers, body, b"")

@@ -209,3 +209,12 @@ def test_a_rule_counts_only_what_it_breaks() -> None:
     lifted = Rule(Delay(1), any_request, times=None)
     lifted.lift()
     assert not lifted.takes("GET", "/")
+
+
+def test_a_rule_may_be_about_what_a_request_says(proxy: Proxy) -> None:
+    """Only the request whose body contains it is broken, and only that one is counted."""
+    rest = Rest(proxy.url)
+    rule = proxy.inject(Status(500), requests_to("/x"), times=1, says="client_id=b&")
+    asked = [rest.answer("POST", "/x", form={"client_id": who, "more": "1"}).status for who in ("a", "b", "b")]
+    assert asked == [201, 500, 201]
+    assert rule.hits == 1

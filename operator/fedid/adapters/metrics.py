@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 __all__ = ["Metrics"]
 
@@ -16,6 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         """Make them in a registry of their own."""
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory and open files, under their usual names
         self.calls = Counter(
             "fedid_backend_calls",
             "Requests by backend, method and status",

@@ -32,7 +32,7 @@ from fedid.domain.token_entries import (
 )
 from fedid.domain.tokens import MintedToken, token_faults
 
-__all__ = ["TokenSteps", "token_steps"]
+__all__ = ["TokenSteps", "made_unrecorded", "token_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +185,15 @@ def _requested(
 ) -> str | None:
     if request is None or not request.tokens or observed.recorded.rotated_for.get(token.name) == request.value:
         return None
-    recorded = observed.recorded.token_versions.get(token.name)
-    if recorded not in {None, stored.version}:
-        return None  # made by a pass that ended before its status was written
-    return "it was asked for"
+    return None if made_unrecorded(observed, token.name, stored) else "it was asked for"
+
+
+def made_unrecorded(observed: ObservedBot, name: str, stored: StoredEntry) -> bool:
+    """Tell whether the token was made by a pass that ended before its status was written."""
+    held, recorded = observed.opaque.get(name), observed.recorded
+    if held is not None:  # an entry that only lost the token before has another version and the same token
+        return recorded.fingerprints.get(name) not in {None, held.fingerprint}
+    return recorded.token_versions.get(name) not in {None, stored.version}
 
 
 def _has_moved(token: DesiredToken, observed: ObservedBot) -> bool:

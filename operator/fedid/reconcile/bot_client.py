@@ -64,6 +64,7 @@ from fedid.reconcile.gate import (
     judged,
     judged_as_before,
     pinned_federation,
+    realm_now,
     require_usable,
     trust_earlier,
     with_finalizer,
@@ -404,7 +405,7 @@ class BotReconciler:
 
     def _still_good(self, body: Body) -> bool:
         """Tell whether everything published is good although a look at it failed."""
-        now = rfc3339(self._world.clock.now())
+        now = rfc3339(realm_now(self._world, body))
         tokens = (body.get("status") or {}).get("tokens") or ()
         return ready_at_generation(body) and all(token.get("expiresAt", "") > now for token in tokens)
 

@@ -17,6 +17,7 @@ from fedid.domain.secret_plan import previous_ends_at, published_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
+from fedid.domain.token_plan import made_unrecorded
 from fedid.domain.tokens import ClientAuthentication, ClientCredentials, PrivateKey
 from fedid.ports import IdentityProvider, SecretStore
 from fedid.reconcile.bot_paths import BotPaths
@@ -176,7 +177,8 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
         secret_issued_at=observed.keys.issued_at or recorded.secret_issued_at,
         secret_rotated_for=recorded.secret_rotated_for,
         secret_version=stored.version if stored is not None and stored.data else None,
-        subject=observed.known_subject,
+        # One that Keycloak was not seen to have is made anew by it, and is another one.
+        subject=observed.subject if observed.keycloak_seen else recorded.subject,
     )
     for token in desired.tokens:
         name, entry = token.name, observed.stored_tokens.get(token.name)
@@ -185,8 +187,8 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
             continue
         asked, place = recorded.ask_hashes.get(name, ""), delivered_to(entry.data)
         made_for = recorded.rotated_for.get(name)
-        if recorded.token_versions.get(name) not in {None, entry.version}:
-            made_for = bot.token_request(made_for)  # by a pass that did not come to tell it
+        if made_unrecorded(observed, name, entry):
+            made_for = bot.token_request(made_for)
         facts.entries[name] = dict(entry.data)
         if opaque is not None:
             facts.tokens[name] = TokenFact(

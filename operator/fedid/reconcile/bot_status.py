@@ -28,6 +28,7 @@ __all__ = [
     "token_due_at",
 ]
 
+_ROUNDING = timedelta(seconds=5)
 _SEEN_BY_NUDGED = timedelta(seconds=10)
 """What a pod that is told of a change needs to have the new file, with a margin (measured: 1 s at most)."""
 _SEEN_BY_OTHERS = timedelta(minutes=2)
@@ -49,6 +50,7 @@ def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
     """
     synced = f"Client {desired.client_id} of realm {backends.federation.keycloak.realm} is as the spec says"
     published = _published(desired)
+    notes = [*_capped(desired, facts), *notes]
     obstacle = facts.obstacle if facts.looked else _told_obstacle(body)
     blocked = obstacle is not None and not desired.rotation.allow_interruption
     keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
@@ -77,6 +79,20 @@ def _published(desired: DesiredBot) -> str:
         )
     what, count = credential_name(desired.authentication), len(desired.tokens)
     return f"The {what} and {count} token{'' if count == 1 else 's'} are proven and in Vault"
+
+
+def _capped(desired: DesiredBot, facts: BotFacts) -> list[str]:
+    """Return a sentence if the realm gives tokens a shorter life than was asked for."""
+    lives = [
+        fact.expires_at - fact.issued_at
+        for token in desired.tokens
+        if token.type != OPAQUE and (fact := facts.tokens.get(token.name)) is not None
+    ]
+    shortest = min(lives, default=desired.lifetime)
+    if shortest >= desired.lifetime - _ROUNDING:
+        return []
+    lived, asked = duration_text(shortest), duration_text(desired.lifetime)
+    return [f"tokens live {lived}, not {asked}: SSO Session Max of the realm caps them; raise it, or ask for less"]
 
 
 def published_fields(spec: BotClient, desired: DesiredBot, backends: Backends, facts: BotFacts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, is_told
@@ -11,7 +11,7 @@ from fedid.domain.durations import scattered
 from fedid.domain.grants import Ask, Verdict, judge
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
-from fedid.errors import NotReadyError, StaleObjectError
+from fedid.errors import BackendUnavailableError, NotReadyError, StaleObjectError
 from fedid.reconcile.status import ready_at_generation
 from fedid.reconcile.world import Backends, World
 
@@ -24,6 +24,7 @@ __all__ = [
     "judged",
     "judged_as_before",
     "pinned_federation",
+    "realm_now",
     "require_usable",
     "trust_earlier",
     "with_finalizer",
@@ -66,6 +67,18 @@ def pinned_federation(world: World, body: Body) -> str | None:
         return federation_name(world, named, body.get("status") or {})
     except NotReadyError:
         return None
+
+
+def realm_now(world: World, bot: Body | None) -> datetime:
+    """Return the clock that the tokens of a bot go by: Keycloak's, or our own as long as nothing is known of that.
+
+    Our own may be off, and then a good token would be told to have expired, or one that has to be good.
+    """
+    backends = world.backends.get(((bot or {}).get("status") or {}).get("federation") or "")
+    try:
+        return backends.identity_provider.server_now() if backends is not None else world.clock.now()
+    except BackendUnavailableError:
+        return world.clock.now()
 
 
 def backends_of(world: World, federation: str) -> Backends | None:

@@ -20,7 +20,7 @@ from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, NotRe
 from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
-from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.gate import backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets
 from fedid.reconcile.status import newest_of, ready_at_generation, write_status
@@ -89,8 +89,8 @@ class PodIdentityReconciler:
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
-        await self._settle(body, spec, bot_key, credential, pods)
-        again_after, now = spread(backends.federation.resync_period, spec.meta.uid), self._world.clock.now()
+        await self._settle(body, spec, bot, credential, pods)
+        again_after, now = spread(backends.federation.resync_period, spec.meta.uid), realm_now(self._world, bot)
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
@@ -158,11 +158,11 @@ class PodIdentityReconciler:
         return body
 
     async def _settle(
-        self, body: Body, spec: PodIdentity, bot_key: ObjectKey, credential: Credential, pods: Mapping[str, Any]
+        self, body: Body, spec: PodIdentity, bot: Body, credential: Credential, pods: Mapping[str, Any]
     ) -> None:
-        message = f"Secret {spec.secret_name} holds what is published of {bot_key}"
+        message = f"Secret {spec.secret_name} holds what is published of {meta_of(bot).key}"
         ready = Condition(ConditionType.READY, True, Reason.READY, message)
-        if credential.expires_at is not None and credential.expires_at <= self._world.clock.now():
+        if credential.expires_at is not None and credential.expires_at <= realm_now(self._world, bot):
             expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
             ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
         told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message))
@@ -182,7 +182,9 @@ class PodIdentityReconciler:
         """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
         status = body.get("status") or {}
         passing = isinstance(error, BackendUnavailableError) or error.reason == Reason.WAITING_FOR_BOT
-        now = rfc3339(self._world.clock.now())
+        name = ((body.get("spec") or {}).get("botClientRef") or {}).get("name") or ""
+        bot = self._world.directory.get(ObjectKey(BOT_CLIENT, meta_of(body).key.namespace, name))
+        now = rfc3339(realm_now(self._world, bot))
         if passing and ready_at_generation(body) and status.get("tokenExpiresAt", now + "~") > now:
             return
         reason = reason_of(error)

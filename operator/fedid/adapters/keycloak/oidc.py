@@ -29,6 +29,10 @@ _REFUSED_WORDS = "Invalid client or Invalid client credentials"
 _ASSERTION_HINTS: Final = {
     "Token is not active": "it has expired: compare the clocks, and see that kubelet renews a ServiceAccount's token",
     "Token was issued in the future": "compare the clocks",
+    "Token was issued too far in the past to be used now": (
+        "let fedClientAssertionMaxExp of the realm's identity provider be as many seconds as the token lives; without it "
+        "Keycloak takes none that is older than five minutes"
+    ),
     "Invalid token audience": "it must be for {issuer}: set keycloakToken.audience of the chart to that",
     "Token reuse detected": "set supportsClientAssertionReuse of the realm's identity provider to true",
     "Invalid signature algorithm": "let the client's token.endpoint.auth.signing.alg allow it, or leave it empty",
