@@ -30,8 +30,8 @@ _ASSERTION_HINTS: Final = {
     "Token is not active": "it has expired: compare the clocks, and see that kubelet renews a ServiceAccount's token",
     "Token was issued in the future": "compare the clocks",
     "Token was issued too far in the past to be used now": (
-        "let fedClientAssertionMaxExp of the realm's identity provider be as many seconds as the token lives; without it "
-        "Keycloak takes none that is older than five minutes"
+        "let fedClientAssertionMaxExp of the realm's identity provider be as many seconds as the token lives; without "
+        "it Keycloak takes none that is older than five minutes"
     ),
     "Invalid token audience": "it must be for {issuer}: set keycloakToken.audience of the chart to that",
     "Token reuse detected": "set supportsClientAssertionReuse of the realm's identity provider to true",
