@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from fedid.domain.bot import DesiredBot, client_entry, corrected, desired_client
+from fedid.domain.bot import DesiredBot, client_entry
 from fedid.domain.bot_plan import NOT_BEFORE, plan_bot
+from fedid.domain.bot_record import corrected, desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,

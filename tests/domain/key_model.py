@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fedid.adapters.signing_keys import new_signing_key, readable_key
-from fedid.domain.bot import DesiredBot, DesiredSecretRotation, desired_client
+from fedid.domain.bot import DesiredBot, DesiredSecretRotation
 from fedid.domain.bot_authentication import PrivateKeyJwt, SigningKey
 from fedid.domain.bot_keys import HeldKeys, KeySlot, held_keys, public_keys_in
 from fedid.domain.bot_plan import plan_bot
+from fedid.domain.bot_record import desired_client
 from fedid.domain.bot_steps import (
     BotStep,
     CreateClient,

@@ -12,17 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedid.domain.bot import (
-    DesiredBot,
-    DesiredToken,
-    asks_of_bot,
-    client_differences,
-    client_entry,
-    corrected,
-    desired_bot,
-    desired_client,
-    suspension_of,
-)
+from fedid.domain.bot import DesiredBot, DesiredToken, asks_of_bot, client_entry, desired_bot, suspension_of
+from fedid.domain.bot_record import client_differences, corrected, desired_client
 from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.grants import Ask, AskKind, Verdict
 from fedid.domain.realm import ClientRecord, ProtocolMapper

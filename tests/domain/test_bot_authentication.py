@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.bot import client_differences, desired_bot, desired_client
+from fedid.domain.bot import desired_bot
 from fedid.domain.bot_authentication import (
     BotAuthentication,
     ClientSecret,
@@ -19,6 +19,7 @@ from fedid.domain.bot_authentication import (
     subject_conflict,
     thumbprint,
 )
+from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.grants import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import ClientRecord

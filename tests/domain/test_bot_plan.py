@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.bot import desired_client
 from fedid.domain.bot_plan import plan_bot
+from fedid.domain.bot_record import desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedid.domain.bot import DesiredSecretRotation, DesiredToken, client_differences, client_entry, desired_client
+from fedid.domain.bot import DesiredSecretRotation, DesiredToken, client_entry
+from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,

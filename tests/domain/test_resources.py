@@ -24,6 +24,7 @@ from fedid.domain.access import (
     VaultAuth,
     VaultTokenAuth,
 )
+from fedid.domain.drift_settings import DriftSettings
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import (
@@ -32,7 +33,6 @@ from fedid.domain.resources import (
     PLURALS,
     Body,
     BotClient,
-    DriftSettings,
     Federation,
     FederationUser,
     PodIdentity,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fedid.domain.bot import DesiredBot, client_differences, desired_client
+from fedid.domain.bot import DesiredBot
 from fedid.domain.bot_keys import JWKS, KeySlot
+from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     AddScopes,

@@ -12,16 +12,10 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from fedid.domain.bot import (
-    PREVIOUS_SECRET,
-    DesiredBot,
-    client_differences,
-    client_entry,
-    desired_client,
-    has_secret,
-)
+from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_entry, has_secret
 from fedid.domain.bot_keys import public_keys_in
 from fedid.domain.bot_plan import not_before_lies_ahead
+from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.key_plan import keys_as_published, signs
 from fedid.domain.realm import ClientRecord, RealmScopes, scope_changes

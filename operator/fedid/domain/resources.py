@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from fedid.domain.access import KeycloakAccess, VaultAccess, parse_keycloak_access, parse_vault_access
 from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, parse_authentication
-from fedid.domain.durations import duration, duration_text
+from fedid.domain.drift_settings import DriftSettings, parse_drift_settings
+from fedid.domain.durations import duration
 from fedid.domain.fields import (
     Body,
     flag,
@@ -36,7 +37,6 @@ __all__ = [
     "FINALIZER",
     "Body",
     "BotClient",
-    "DriftSettings",
     "Federation",
     "FederationUser",
     "Meta",
@@ -62,8 +62,6 @@ PLURALS = {
     POD_IDENTITY: "podidentities",
 }
 _TEN_MINUTES, _ONE_HOUR = timedelta(minutes=10), timedelta(hours=1)
-_SHORTEST = timedelta(seconds=1)
-LARGEST_PAGE = 500
 _T = TypeVar("_T")
 
 
@@ -86,18 +84,6 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
-class DriftSettings:
-    """How changes made by hand in Keycloak are looked for."""
-
-    admin_events: bool = True
-    """Whether the realm's admin events are read, where it records them."""
-    events_interval: timedelta = timedelta(seconds=10)
-    sweep_period: timedelta | None = None
-    """None: by whether admin events are read."""
-    page_size: int = 100
-
-
-@dataclass(frozen=True, slots=True)
 class Federation:
     """A realm, a Vault mount, and (in `grants`, parsed elsewhere) who may ask for what."""
 
@@ -112,7 +98,7 @@ class Federation:
     """How long the former of two credentials stays good where a bot says nothing about it."""
     resync_period: timedelta
     """How often an untouched identity is compared with Vault, and with Keycloak where no admin events are read."""
-    drift: DriftSettings = DriftSettings()
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +224,7 @@ def parse_federation(body: Body) -> Federation:
         rotation_period=_duration(defaults, "spec.defaults.rotationPeriod", None),
         overlap=_duration(defaults, "spec.defaults.overlap", _ONE_HOUR),
         resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
-        drift=_drift_settings(section_or_empty(spec, "spec.drift")),
+        drift=parse_drift_settings(section_or_empty(spec, "spec.drift")),
     )
 
 
@@ -366,23 +352,6 @@ def _pod_selector(spec: Body) -> LabelSelector | None:
             message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
             raise InvalidSpecError(message)
     return selector
-
-
-def _drift_settings(drift: Body) -> DriftSettings:
-    usual, mode, size = DriftSettings(), text_or_none(drift, "spec.drift.adminEvents") or "Auto", drift.get("pageSize")
-    if mode not in ("Auto", "Never"):
-        message = f"spec.drift.adminEvents is {mode!r}; write Auto or Never"
-        raise InvalidSpecError(message)
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST_PAGE):
-        message = f"spec.drift.pageSize is {size!r}; write a number from 1 to {LARGEST_PAGE}"
-        raise InvalidSpecError(message)
-    interval = _duration(drift, "spec.drift.eventsInterval", usual.events_interval)
-    period = _duration(drift, "spec.drift.sweepPeriod", None)
-    for name, value in (("eventsInterval", interval), ("sweepPeriod", period)):
-        if value is not None and value < _SHORTEST:
-            message = f"spec.drift.{name} is {duration_text(value)}; write at least {duration_text(_SHORTEST)}"
-            raise InvalidSpecError(message)
-    return DriftSettings(mode == "Auto", interval, period, size or usual.page_size)
 
 
 def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from fedid.domain.bot import DesiredBot, corrected, desired_client, has_secret
+from fedid.domain.bot import DesiredBot, has_secret
 from fedid.domain.bot_keys import KeySlot
 from fedid.domain.bot_plan import NOT_BEFORE
+from fedid.domain.bot_record import corrected, desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     AddScopes,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from fedid.domain.bot import (
@@ -13,20 +11,14 @@ from fedid.domain.bot import (
     Suspension,
     asks_of_bot,
     desired_bot,
-    has_secret,
     is_keyless,
     suspension_of,
 )
-from fedid.domain.bot_authentication import ClientSecret, ServiceAccount
-from fedid.domain.bot_plan import plan_bot
-from fedid.domain.bot_steps import BotStep, ObservedBot
-from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, reason_of, rfc3339
-from fedid.domain.drift import stored_as_published
+from fedid.domain.bot_authentication import ServiceAccount
+from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
 from fedid.domain.durations import duration_text, spread
 from fedid.domain.grants import Ask, AskKind, Verdict
-from fedid.domain.naming import ObjectKey
-from fedid.domain.realm import Role
-from fedid.domain.resources import Body, BotClient, Meta, meta_of, parse_bot_client
+from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
 from fedid.domain.rotation import (
     REVOKE_NOW,
     ROTATE,
@@ -34,7 +26,6 @@ from fedid.domain.rotation import (
     revocation_request,
     rotation_request,
 )
-from fedid.domain.secret_plan import secret_obstacle
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
@@ -47,7 +38,7 @@ from fedid.errors import (
 )
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
-from fedid.reconcile.bot_observation import observe_bot, observe_keys, recorded_in
+from fedid.reconcile.bot_convergence import BotConvergence, BotPass
 from fedid.reconcile.bot_status import (
     conditions_of,
     next_rotations,
@@ -57,7 +48,6 @@ from fedid.reconcile.bot_status import (
 from fedid.reconcile.bot_subject import require_own_subject
 from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
 from fedid.reconcile.gate import (
-    LOOK_PERIOD,
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
@@ -69,7 +59,6 @@ from fedid.reconcile.gate import (
     trust_earlier,
     with_finalizer,
 )
-from fedid.reconcile.roles import existing_roles, existing_scopes
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
@@ -93,6 +82,7 @@ class BotReconciler:
         """Work in this world."""
         self._world = world
         self._teardown = BotTeardown(world)
+        self._convergence = BotConvergence(world)
 
     async def reconcile(self, body: Body) -> Outcome:
         """Run one pass.
@@ -158,7 +148,7 @@ class BotReconciler:
         application = BotApplication(world, body, desired, backends, request=request, tell_repairs=same)
         trust_earlier(world, body, verdict)
         ignored = await self._ignored(body, request)
-        facts = await self._converge(body, spec, desired, backends, application, request)
+        facts = await self._convergence.run(BotPass(body, spec, desired, backends, application, request))
         published = published_fields(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
         handled = {"rotateIgnored": ignored, "revokedNow": revoked_now}
@@ -215,96 +205,6 @@ class BotReconciler:
                 self._world.wake(spec.meta.key, Priority.DELETION)
         raise NotGrantedError(verdict.message)
 
-    async def _converge(  # noqa: PLR0913 - everything that a pass works with
-        self,
-        body: Body,
-        spec: BotClient,
-        desired: DesiredBot,
-        backends: Backends,
-        application: BotApplication,
-        request: RotationRequest | None,
-    ) -> BotFacts:
-        world, meta = self._world, spec.meta
-        status: Mapping[str, Any] = body.get("status") or {}
-        roles = await existing_roles(backends, desired.realm_roles, desired.client_roles)
-        declared = desired.declared_scopes
-        never_made = not status.get("clientUuid")
-        # A withdrawal that was begun and called off may have ended anything: look at all of it.
-        fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
-        look = not fresh or bool(status.get("revocation")) or self._secret_matters(status, request, backends)
-        begun = await observe_keys(backends, meta.key, desired) if never_made else None
-        if never_made and not (begun is not None and begun.data):
-            # What was never created is created: a 409 tells if a crash came between the create and the status. A key
-            # in Vault tells so too, and then that one is to be used.
-            scopes = await existing_scopes(backends, declared) if declared else None
-            observed = ObservedBot(
-                keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes, stored_client=begun
-            )
-            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
-            if facts is not None:
-                return self._looked(spec, facts, backends)
-        hold = self._consumers_hold(meta, (status.get("secret") or {}).get("version"))
-        for _ in range(2):  # what was adopted is looked at before anything is done with it
-            observe = partial(
-                observe_bot, backends, meta.key, desired, status=status, consumers_hold=hold, read_key=world.read_key
-            )
-            observed = await observe(look=look or never_made)
-            if not observed.keycloak_seen and not self._as_published(meta.key, desired, observed):
-                # Somebody changed what lies in Vault, or the secret in Keycloak: only both sides tell what to do.
-                observed = await observe(look=True)
-            if observed.keycloak_seen:
-                observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
-            facts = await application.apply(self._plan(desired, observed, roles, spec, backends, request), observed)
-            if facts is not None and observed.keycloak_seen:
-                pending = request is not None and request.secret and facts.secret_rotated_for != request.value
-                rotates = desired.rotation.every is not None or spec.secret_rotation is not None
-                rotates, pending = rotates and has_secret(desired), pending and has_secret(desired)
-                if observed.client is not None and (rotates or pending):
-                    facts.obstacle = self._obstacle(desired, observed)
-                return self._looked(spec, facts, backends)
-            if facts is not None:
-                return facts
-        world.freshness.expire(meta.key)
-        message = f"Client {desired.client_id} appeared while it was being created; looking again"
-        raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
-
-    def _obstacle(self, desired: DesiredBot, observed: ObservedBot) -> str | None:
-        why = secret_obstacle(desired, observed)
-        if why is None:
-            return None
-        if desired.rotation.allow_interruption:
-            return f"The secret is replaced without an overlap, as spec.secretRotation.allowInterruption lets it: {why}"
-        return (
-            f"The bot secret stays as it is, since it cannot be replaced with an overlap: {why}. Or set "
-            "spec.secretRotation.allowInterruption to true; clients are refused then until they read the new secret"
-        )
-
-    def _secret_matters(self, status: Mapping[str, Any], request: RotationRequest | None, backends: Backends) -> bool:
-        """Tell whether the secret is to be replaced or ended now, so that Keycloak must be looked at."""
-        secret, now = status.get("secret") or {}, backends.identity_provider.server_now()
-        if request is not None and request.secret and secret.get("rotatedFor") != request.value:
-            return True
-        instants = (instant_in(secret.get(name)) for name in ("nextRotationAt", "previousEndsAt"))
-        return any(at is not None and at <= now for at in instants)
-
-    def _consumers(self, bot: ObjectKey) -> list[Body]:
-        """Return the PodIdentities that mount the bot."""
-        found = (self._world.directory.get(key) for key in sorted(self._world.directory.pods_of_bot(bot)))
-        return [body for body in found if body is not None]
-
-    def _consumers_hold(self, meta: Meta, version: int | None) -> bool:
-        """Tell whether every Secret that holds something of the bot was filled from this version of its secret."""
-        for pod in self._consumers(meta.key):
-            status: Mapping[str, Any] = pod.get("status") or {}
-            held = status.get("bot") or {}
-            if (
-                status.get("delivered")
-                and held.get("uid") == meta.uid
-                and held.get("secretVersion") not in {None, version}
-            ):
-                return False
-        return True
-
     async def _ignored(self, body: Body, request: RotationRequest | None) -> str | None:
         """Tell once that a value of the annotation means nothing, and return it for the status."""
         if request is None or not request.meaningless:
@@ -321,39 +221,6 @@ class BotReconciler:
         )
         await self._world.cluster.emit(body, reason="RotateIgnored", message=message, warning=True, action="Rotate")
         return request.value
-
-    def _plan(  # noqa: PLR0913 - everything that a plan is made from
-        self,
-        desired: DesiredBot,
-        observed: ObservedBot,
-        roles: frozenset[Role],
-        spec: BotClient,
-        backends: Backends,
-        request: RotationRequest | None,
-    ) -> tuple[BotStep, ...]:
-        return plan_bot(desired, observed, roles, spec.meta.uid, backends.identity_provider.server_now(), request)
-
-    def _looked(self, spec: BotClient, facts: BotFacts, backends: Backends) -> BotFacts:
-        facts.looked = True
-        if facts.secret_issued_at is None:
-            facts.secret_issued_at = backends.identity_provider.server_now()  # made before this was remembered
-        meta, sightings = spec.meta, self._world.sightings
-        until = self._world.clock.monotonic() + spread(LOOK_PERIOD, meta.uid).total_seconds()
-        self._world.freshness.looked(meta.key, meta.uid, meta.generation, until)
-        sightings.forget(meta.key)
-        if not isinstance(spec.authentication, ClientSecret):
-            return facts  # Keycloak keeps a secret for such clients too, which is nobody's business
-        sightings.in_keycloak(meta.key, facts.secret)
-        sightings.in_vault(meta.key, facts.secret)
-        return facts
-
-    def _as_published(self, key: ObjectKey, desired: DesiredBot, observed: ObservedBot) -> bool:
-        """Tell whether Vault holds what was published, and the secret that Keycloak was last seen to hold."""
-        stored = observed.stored_client
-        if not has_secret(desired):
-            return stored_as_published(desired, observed)
-        agreed = self._world.sightings.in_vault(key, stored.data.get("client_secret") if stored is not None else None)
-        return agreed and stored_as_published(desired, observed)
 
     def _wake_consumers(self, body: Body, published: Mapping[str, Any], *, anyway: bool) -> None:
         """Wake the consumers if the status is yet to say what is published.
@@ -379,7 +246,7 @@ class BotReconciler:
         handled: Mapping[str, Any],
     ) -> None:
         name = backends.federation.meta.key.name
-        notes = short_overlaps(desired, self._consumers(spec.meta.key))
+        notes = short_overlaps(desired, self._convergence.consumers(spec.meta.key))
         told = conditions_of(newest_of(self._world, body), desired, backends, verdict, facts, notes)
         fields = {
             "federation": name,

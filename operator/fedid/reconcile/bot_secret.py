@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fedid.domain.bot import PREVIOUS_SECRET, client_differences, client_entry, desired_client, has_secret
+from fedid.domain.bot import PREVIOUS_SECRET, client_entry, has_secret
 from fedid.domain.bot_authentication import ServiceAccount, credential_name
 from fedid.domain.bot_plan import CLOCK_TOLERANCE_SECONDS
+from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.conditions import Reason
 from fedid.domain.tokens import MintedToken, TokenExpectation, token_faults
