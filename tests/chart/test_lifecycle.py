@@ -120,12 +120,12 @@ def release(stack: Stack) -> Iterator[Release]:
     """The previous chart with an operator that works; afterwards, the chart of the clone as other tests expect it."""
     stack.paths.chart_key.unlink(missing_ok=True)  # what it stands for goes; `install_chart` must not trust it
     found = Release(stack)
-    found.helm("uninstall", RELEASE, "--no-hooks", "--ignore-not-found")
-    found.helm("install", RELEASE, str(PREVIOUS))
-    wait_for_crds(stack, Progress(lambda _line: None))
-    found.start_operator()
-    _federation_of_that_time(stack)
     try:
+        found.helm("uninstall", RELEASE, "--no-hooks", "--ignore-not-found")
+        found.helm("install", RELEASE, str(PREVIOUS))
+        wait_for_crds(stack, Progress(lambda _line: None))
+        found.start_operator()
+        _federation_of_that_time(stack)
         yield found
     finally:
         install_chart(stack)
