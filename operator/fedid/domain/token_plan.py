@@ -68,11 +68,12 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
         now: Keycloak's clock (aware UTC).
         remade: Whether this plan makes the client anew.
     """
+    situation = _Situation(desired, observed, request, uid, now, remade)
     made: list[BotStep] = []
     published: list[BotStep] = []
     delivered: list[BotStep] = []
     for token in desired.tokens:
-        step = _making(token, desired, observed, request, uid, now, remade=remade)
+        step = situation.step(token)
         stored = observed.stored_tokens.get(token.name)
         moved = stored is not None and _has_moved(token, observed)
         if step is not None:
@@ -91,93 +92,75 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
     return TokenSteps(tuple(made), tuple(published), (*(WithdrawToken(name) for name in gone), *delivered))
 
 
-def _making(  # noqa: PLR0913
-    token: DesiredToken,
-    desired: DesiredBot,
-    observed: ObservedBot,
-    request: RotationRequest | None,
-    uid: str,
-    now: datetime,
-    *,
-    remade: bool,
-) -> BotStep | None:
-    """Return how the token is made anew, None if it stays."""
-    if token.type == OPAQUE:
-        return _opaque_step(token, desired, observed, request, uid, now)
-    why = _why_minted(token, desired, observed, request, uid, now, remade=remade)
-    return MintToken(token.name, why) if why is not None else None
+@dataclass(frozen=True, slots=True)
+class _Situation:
+    """Everything that decides about a token."""
 
+    desired: DesiredBot
+    observed: ObservedBot
+    request: RotationRequest | None
+    uid: str
+    now: datetime
+    remade: bool
 
-def _why_minted(  # noqa: PLR0913
-    token: DesiredToken,
-    desired: DesiredBot,
-    observed: ObservedBot,
-    request: RotationRequest | None,
-    uid: str,
-    now: datetime,
-    *,
-    remade: bool,
-) -> str | None:
-    """Return why a jwt must be minted anew, or None."""
-    stored, claims = observed.stored_tokens.get(token.name), observed.claims.get(token.name)
-    if stored is None or not stored.data:
-        return "it is not in Vault"
-    if claims is None:
-        return "what lies in Vault is no token of this client"
-    if remade:
-        return "the client was made anew"
-    if observed.client is not None and claims.subject != observed.subject:  # None: switched on again, it is another one
-        return "the service account was made anew"
-    if observed.recorded.withdrawn:
-        return "a withdrawal was begun and called off"
-    if faults := token_faults(claims, desired.expectation(token)):
-        return "; ".join(faults)
-    if without_location(stored.data) != token_entry(MintedToken(stored.data["token"], claims)):
-        return "the entry in Vault was changed"
-    if observed.client is not None and claims.issued_at.timestamp() < observed.client.not_before:
-        return "the client's notBefore refuses it"
-    if observed.recorded.ask_hashes.get(token.name) != desired.ask_hash(token):
-        return "roles, audiences, scopes, claims or lifetime changed"
-    if now >= renewal_due_at(claims.issued_at, claims.expires_at, uid, token.renew_before):
-        return "its renewal is due"
-    return _requested(token, observed, stored, request)
+    def step(self, token: DesiredToken) -> BotStep | None:
+        """Return how the token is made anew, None if it stays."""
+        if token.type == OPAQUE:
+            return self._opaque_step(token)
+        why = self._why_minted(token)
+        return MintToken(token.name, why) if why is not None else None
 
+    def _why_minted(self, token: DesiredToken) -> str | None:
+        """Return why a jwt must be minted anew, or None."""
+        stored, claims = self.observed.stored_tokens.get(token.name), self.observed.claims.get(token.name)
+        if stored is None or not stored.data:
+            return "it is not in Vault"
+        if claims is None:
+            return "what lies in Vault is no token of this client"
+        if self.remade:
+            return "the client was made anew"
+        # A subject of None: switched on again, and another one.
+        if self.observed.client is not None and claims.subject != self.observed.subject:
+            return "the service account was made anew"
+        if self.observed.recorded.withdrawn:
+            return "a withdrawal was begun and called off"
+        if faults := token_faults(claims, self.desired.expectation(token)):
+            return "; ".join(faults)
+        if without_location(stored.data) != token_entry(MintedToken(stored.data["token"], claims)):
+            return "the entry in Vault was changed"
+        if self.observed.client is not None and claims.issued_at.timestamp() < self.observed.client.not_before:
+            return "the client's notBefore refuses it"
+        if self.observed.recorded.ask_hashes.get(token.name) != self.desired.ask_hash(token):
+            return "roles, audiences, scopes, claims or lifetime changed"
+        if self.now >= renewal_due_at(claims.issued_at, claims.expires_at, self.uid, token.renew_before):
+            return "its renewal is due"
+        return _requested(token, self.observed, stored, self.request)
 
-def _opaque_step(  # noqa: PLR0913
-    token: DesiredToken,
-    desired: DesiredBot,
-    observed: ObservedBot,
-    request: RotationRequest | None,
-    uid: str,
-    now: datetime,
-) -> BotStep | None:
-    stored, held = observed.stored_tokens.get(token.name), observed.opaque.get(token.name)
-    if stored is None or not stored.data:
-        return MakeToken(token.name, "it is not in Vault", keep_previous=False)
-    if held is None:
-        return MakeToken(token.name, "the entry in Vault was changed", keep_previous=False)
-    recorded = observed.recorded.fingerprints.get(token.name)
-    if recorded not in {None, held.fingerprint, held.previous_fingerprint}:
-        # Whoever can write there must not be able to choose what servers take for this bot.
-        return MakeToken(token.name, "the token in Vault was changed", keep_previous=False)
-    if observed.recorded.withdrawn:
-        return MakeToken(token.name, "a withdrawal was begun and called off", keep_previous=False)
-    why = _why_made_anew(token, desired, observed, held, uid, now) or _requested(token, observed, stored, request)
-    ended = held.previous_ends_at is not None and held.previous_ends_at <= now
-    if why is not None and (held.previous_ends_at is None or ended or held.expires_at <= now):
-        return MakeToken(token.name, why, keep_previous=held.expires_at > now)
-    return EndPreviousToken(token.name) if ended else None
+    def _opaque_step(self, token: DesiredToken) -> BotStep | None:
+        stored, held = self.observed.stored_tokens.get(token.name), self.observed.opaque.get(token.name)
+        if stored is None or not stored.data:
+            return MakeToken(token.name, "it is not in Vault", keep_previous=False)
+        if held is None:
+            return MakeToken(token.name, "the entry in Vault was changed", keep_previous=False)
+        recorded = self.observed.recorded.fingerprints.get(token.name)
+        if recorded not in {None, held.fingerprint, held.previous_fingerprint}:
+            # Whoever can write there must not be able to choose what servers take for this bot.
+            return MakeToken(token.name, "the token in Vault was changed", keep_previous=False)
+        if self.observed.recorded.withdrawn:
+            return MakeToken(token.name, "a withdrawal was begun and called off", keep_previous=False)
+        why = self._why_made_anew(token, held) or _requested(token, self.observed, stored, self.request)
+        ended = held.previous_ends_at is not None and held.previous_ends_at <= self.now
+        if why is not None and (held.previous_ends_at is None or ended or held.expires_at <= self.now):
+            return MakeToken(token.name, why, keep_previous=held.expires_at > self.now)
+        return EndPreviousToken(token.name) if ended else None
 
-
-def _why_made_anew(  # noqa: PLR0913
-    token: DesiredToken, desired: DesiredBot, observed: ObservedBot, held: OpaqueToken, uid: str, now: datetime
-) -> str | None:
-    asked = observed.recorded.ask_hashes.get(token.name)
-    if held.expires_at - held.issued_at != token.lifetime or asked not in {None, desired.ask_hash(token)}:
-        return "its lifetime changed"
-    if now >= renewal_due_at(held.issued_at, held.expires_at, uid, token.renew_before):
-        return "its renewal is due"
-    return None
+    def _why_made_anew(self, token: DesiredToken, held: OpaqueToken) -> str | None:
+        asked = self.observed.recorded.ask_hashes.get(token.name)
+        if held.expires_at - held.issued_at != token.lifetime or asked not in {None, self.desired.ask_hash(token)}:
+            return "its lifetime changed"
+        if self.now >= renewal_due_at(held.issued_at, held.expires_at, self.uid, token.renew_before):
+            return "its renewal is due"
+        return None
 
 
 def _requested(
