@@ -148,11 +148,14 @@ def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | 
 def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> bool:
     """Tell whether the previous secret is to go: its time is over, or it is none that consumers ever had."""
     client = observed.client
-    if client is None or client.previous_secret != _stored_previous(observed) or client.previous_since is None:
+    if client is None or client.previous_secret != _stored_previous(observed):
         return True
     if published_unrecorded(desired, observed):
         return False  # consumers have only now begun to hear of the new one
-    ends_at = previous_ends_at(desired, client.previous_since, observed.recorded.secret_issued_at)
+    since = client.previous_since or observed.recorded.secret_issued_at
+    if since is None:
+        return True
+    ends_at = previous_ends_at(desired, since, observed.recorded.secret_issued_at)
     # Who cannot be reached holds up the end, but only so long: the API server may be away, or a tenant in the way.
     given_up = now >= ends_at + max(desired.rotation.overlap, PATIENCE)
     return now >= ends_at and (observed.consumers_hold or given_up)
