@@ -16,7 +16,7 @@ from tests.testbed.errors import AnswerError
 from tests.testbed.faults import requests_to
 from tests.testbed.stack import Stack
 
-TWO_TOKENS = [{"name": "default", "lifetime": "10m"}, {"name": "uploads", "lifetime": "10m"}]
+TWO_TOKENS = [{"name": "default", "lifetime": "1h"}, {"name": "uploads", "lifetime": "1h"}]
 
 
 def test_every_placeholder_is_filled_and_the_rest_stays_as_written(tenant: Tenant, authority: Authority) -> None:
@@ -193,7 +193,7 @@ HOSTILE = {
     "newline": "{tok\nen}",
     "path": "{token:../../other}",
     "alone": "a } b",
-    "private": "{privateKey}",
+    "private": "{privateKeyPem}",
 }
 
 
