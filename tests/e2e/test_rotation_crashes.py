@@ -11,7 +11,7 @@ import pytest
 
 from fedid.domain import bot_steps as steps
 from tests.e2e.authority import Authority
-from tests.e2e.kill_points import ANEW, BOOKKEEPING, ELSEWHERE, POINTS, STATUS, Point, Target, unforeseen
+from tests.e2e.kill_points import ANEW, BOOKKEEPING, ELSEWHERE, KEYS, POINTS, STATUS, Point, Target, unforeseen
 from tests.e2e.operating import Proxies
 from tests.e2e.rotating import PATIENCE_SECONDS, Held, Rotating, annotate, policy_disabled, rotating_bot
 from tests.e2e.running import Operator
@@ -49,8 +49,8 @@ INTERRUPTED = points_of(steps.UpdateClient, steps.ProveSecret, steps.PublishSecr
 
 def test_every_step_that_a_rotation_can_contain_has_its_points() -> None:
     """A new step is either one of a rotation and is cut here, or is said to be none."""
-    assert {*POINTS, *ELSEWHERE} == set(get_args(steps.BotStep))
-    assert not POINTS.keys() & ELSEWHERE
+    assert {*POINTS, *ELSEWHERE, *KEYS} == set(get_args(steps.BotStep))
+    assert not POINTS.keys() & (ELSEWHERE | KEYS)
     cut = {*TOGETHER, *ALONE, *OVERLAP_ENDS}
     assert {point for points in POINTS.values() for point in points} <= cut
 
