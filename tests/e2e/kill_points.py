@@ -111,7 +111,7 @@ ELSEWHERE = frozenset(
 """Steps that follow a change of the spec, or of a hand, and never the time or the wish for another credential."""
 
 KEYS = frozenset({steps.StageKey, steps.PublishKey, steps.EndKeys})
-"""Steps of a bot that signs; tests/reconcile/test_private_keys.py cuts a rotation before and after each effect of them."""
+"""Steps of a bot that signs; tests/reconcile/test_private_keys.py cuts a rotation at each of their effects."""
 
 ANEW: tuple[Point, ...] = (
     _kubernetes("PATCH", "botclients", "/status"),
