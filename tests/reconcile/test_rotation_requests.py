@@ -13,6 +13,7 @@ from fedid.domain.resources import BOT_CLIENT
 from fedid.engine import Priority
 from fedid.errors import BackendUnavailableError
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
+from tests.reconcile.test_suspension import dies
 
 SPEC = {
     "tokens": [
@@ -119,3 +120,24 @@ async def test_an_overlap_whose_end_was_not_told_is_no_new_token() -> None:
     await operator.advance(10)
     assert {handled(operator)["list"], handled(operator)["jwt"]} == {"token-2"}
     assert versions(operator) == {"list": before["list"] + 2, "jwt": before["jwt"] + 1}
+
+
+@pytest.mark.parametrize("authentication", [{"clientSecret": {}}, {"privateKeyJwt": {}}], ids=["secret", "key"])
+async def test_what_was_asked_for_before_a_bot_was_made_is_no_reason_to_make_it_twice(
+    authentication: dict[str, object],
+) -> None:
+    """Wherever its making is cut off: what nobody was told of yet is as new as anybody can ask for."""
+    effects, cut = 0, True
+    while cut:
+        effects += 1
+        operator = SmallOperator()
+        operator.provider.realm.secret_policy = SecretPolicy("two", timedelta(days=3650), timedelta(days=365))
+        spec = {**SPEC, "authentication": authentication}
+        operator.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", spec, annotations={"fedid.io/rotate": "all-1"})
+        cut = await dies(operator, effects)
+        assert handled(operator) == {"list": "all-1", "jwt": "all-1", "secret": "all-1"}, effects
+        (client,) = operator.provider.realm.clients.values()
+        assert client.previous_secret is None, effects
+        assert "previousEndsAt" not in operator.status(BOT_CLIENT, "trainer")["secret"], effects
+        assert versions(operator)["list"] == 1, effects
+    assert effects > 5, "it was cut off in a few places only"

@@ -100,11 +100,11 @@ def keys_as_published(desired: DesiredBot, observed: ObservedBot) -> bool:
 
 
 def key_published_unrecorded(observed: ObservedBot) -> bool:
-    """Tell whether the key was replaced and published by a pass that ended before its status was written."""
+    """Tell whether the key was made or replaced, and published, by a pass that ended before its status was written."""
     held, recorded = observed.keys, observed.recorded.key_id
     if observed.client is None or held.current is None or held.pending is not None:
         return False
-    return recorded not in {None, held.current.key_id} and _listed(held.current, observed)
+    return recorded != held.current.key_id and _listed(held.current, observed)
 
 
 def _listed(key: SigningKey | None, observed: ObservedBot) -> bool:

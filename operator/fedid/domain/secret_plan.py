@@ -22,10 +22,10 @@ __all__ = [
     "SecretChange",
     "kept_secret",
     "previous_ends_at",
-    "published_unrecorded",
     "secret_change",
     "secret_obstacle",
     "secret_publication_due",
+    "secret_unrecorded",
 ]
 
 
@@ -126,18 +126,20 @@ def kept_secret(observed: ObservedBot) -> bool:
     return bool(_stored_secret(observed)) and not observed.recorded.withdrawn and not moved
 
 
-def published_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
-    """Tell whether the secret was replaced and published by a pass that ended before its status was written."""
+def secret_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
+    """Tell whether the secret was made, or replaced and published, by a pass that ended before its status was written."""
     client, stored, recorded = observed.client, observed.stored_client, observed.recorded.secret_version
-    if client is None or client.secret is None or stored is None or recorded in {None, stored.version}:
+    if client is None or client.secret is None or not has_secret(desired):
         return False
-    if not has_secret(desired):
+    if recorded is None:
+        return True
+    if stored is None or recorded == stored.version:
         return False
     return dict(stored.data) == client_entry(desired, client.secret, client.previous_secret)
 
 
 def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | None, uid: str, now: datetime) -> bool:
-    if published_unrecorded(desired, observed):
+    if secret_unrecorded(desired, observed):
         return False
     if request is not None and request.secret and observed.recorded.secret_rotated_for != request.value:
         return True
@@ -150,7 +152,7 @@ def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> boo
     client = observed.client
     if client is None or client.previous_secret != _stored_previous(observed):
         return True
-    if published_unrecorded(desired, observed):
+    if secret_unrecorded(desired, observed):
         return False  # consumers have only now begun to hear of the new one
     since = client.previous_since or observed.recorded.secret_issued_at
     if since is None:

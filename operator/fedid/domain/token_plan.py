@@ -175,8 +175,8 @@ def made_unrecorded(observed: ObservedBot, name: str, stored: StoredEntry) -> bo
     """Tell whether the token was made by a pass that ended before its status was written."""
     held, recorded = observed.opaque.get(name), observed.recorded
     if held is not None:  # an entry that only lost the token before has another version and the same token
-        return recorded.fingerprints.get(name) not in {None, held.fingerprint}
-    return recorded.token_versions.get(name) not in {None, stored.version}
+        return recorded.fingerprints.get(name) != held.fingerprint
+    return recorded.token_versions.get(name) != stored.version
 
 
 def _has_moved(token: DesiredToken, observed: ObservedBot) -> bool:

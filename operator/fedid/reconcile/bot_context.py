@@ -13,7 +13,7 @@ from fedid.domain.key_plan import key_published_unrecorded, signs
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.rotation import RotationRequest
-from fedid.domain.secret_plan import previous_ends_at, published_unrecorded
+from fedid.domain.secret_plan import previous_ends_at, secret_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
 from fedid.domain.token_entries import Location, delivered_to
@@ -205,7 +205,7 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
             facts.tokens[name] = TokenFact(
                 claims.issued_at, claims.expires_at, entry.version, asked, location=place, rotated_for=made_for
             )
-    if observed.keycloak_seen and not signs(desired) and published_unrecorded(desired, observed):
+    if observed.keycloak_seen and not signs(desired) and secret_unrecorded(desired, observed):
         bot.note_secret_made(facts, bot.provider.server_now())
     if observed.keycloak_seen and signs(desired) and key_published_unrecorded(observed):
         bot.note_request(facts)
