@@ -250,7 +250,7 @@ def test_the_vault_token_of_the_operator_ends_at_its_prefix(stack: Stack, vault_
 
 
 def test_the_keycloak_client_of_the_operator_is_no_administrator(stack: Stack, authority: Authority) -> None:
-    """It holds three roles of realm-management; the realm's settings, keys and administrators are out of its reach."""
+    """It uses and watches; the realm's settings, keys, administrators and the record of events are out of its reach."""
     answer = authority.request_token_as_operator()
     token = answer.body["access_token"]
     assert set(claims_of(token)["resource_access"]["realm-management"]["roles"]) == {*OPERATOR_ROLES, WATCHING_ROLE}
@@ -265,7 +265,9 @@ def test_the_keycloak_client_of_the_operator_is_no_administrator(stack: Stack, a
         ("DELETE", "/admin/realms/fl/roles/fl-client", None),
         ("GET", "/admin/realms/fl/identity-provider/instances", None),
         ("POST", "/admin/realms/fl/components", {"name": "key"}),
-        ("GET", "/admin/realms/fl/events", None),
+        ("PUT", "/admin/realms/fl/events/config", {"adminEventsEnabled": False}),
+        ("DELETE", "/admin/realms/fl/events", None),
+        ("DELETE", "/admin/realms/fl/admin-events", None),
         ("POST", f"/admin/realms/fl/users/{person}/impersonation", {}),
         ("POST", f"/admin/realms/fl/users/{person}/role-mappings/clients/{management}", [admin]),
         ("POST", "/admin/realms", {"realm": "another"}),

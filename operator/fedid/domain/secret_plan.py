@@ -127,7 +127,7 @@ def kept_secret(observed: ObservedBot) -> bool:
 
 
 def secret_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
-    """Tell whether the secret was made, or replaced and published, by a pass that ended before its status was written."""
+    """Tell whether a pass made the secret, or replaced and published it, and ended before its status was written."""
     client, stored, recorded = observed.client, observed.stored_client, observed.recorded.secret_version
     if client is None or client.secret is None or not has_secret(desired):
         return False
