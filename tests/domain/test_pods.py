@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fedid.domain.label_selector import LabelSelector
+from fedid.domain.pod_identity import parse_pod_identity
 from fedid.domain.pods import NUDGE_ANNOTATION, Nudge, pod_of
-from fedid.domain.resources import parse_pod_identity
 from fedid.errors import InvalidSpecError
 from tests.domain.samples import body, with_value
 

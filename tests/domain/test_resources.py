@@ -27,6 +27,7 @@ from fedid.domain.access import (
 from fedid.domain.drift_settings import DriftSettings
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
 from fedid.domain.resources import (
     FINALIZER,
     KINDS,
@@ -35,15 +36,14 @@ from fedid.domain.resources import (
     BotClient,
     Federation,
     FederationUser,
-    PodIdentity,
     TokenSpec,
     meta_of,
     parse_bot_client,
     parse_federation,
     parse_federation_user,
-    parse_pod_identity,
 )
 from fedid.errors import InvalidSpecError
+from fedid.platforms.table import renderer
 from tests.domain.crd_objects import FILES, JSON, admitted, damaged, spec_schema
 from tests.domain.samples import SPECS, UID, body, with_value, without
 
@@ -53,11 +53,18 @@ def parse_federation_whole(found: Body) -> tuple[Federation, object]:
     return parse_federation(found), parse_grants(found["spec"])
 
 
+def parse_pod_identity_whole(found: Body) -> PodIdentity:
+    """Parse a PodIdentity together with the block of its platform, as the reconciler does."""
+    parsed = parse_pod_identity(found)
+    renderer(parsed.platform, parsed.options, parsed.role)
+    return parsed
+
+
 PARSERS: dict[str, Callable[[Body], object]] = {
     "Federation": parse_federation_whole,
     "BotClient": parse_bot_client,
     "FederationUser": parse_federation_user,
-    "PodIdentity": parse_pod_identity,
+    "PodIdentity": parse_pod_identity_whole,
 }
 MISTAKES = {
     kind: [st.builds(body, st.just(kind), st.one_of(admitted(schema), damaged(schema), JSON.filter(bool)))]
@@ -88,7 +95,7 @@ MISSING = [
     ("FederationUser", "spec.username", "spec.username is missing"),
     ("PodIdentity", "spec", "spec is missing"),
     ("PodIdentity", "spec.platform", "spec.platform is missing"),
-    ("PodIdentity", "spec.platform.generic", "spec.platform needs generic"),
+    ("PodIdentity", "spec.platform.generic", "spec.platform names nothing; set exactly one"),
     ("PodIdentity", "spec.botClientRef", "spec.botClientRef is missing"),
     ("PodIdentity", "spec.botClientRef.name", "spec.botClientRef.name is missing"),
 ]
@@ -387,7 +394,9 @@ def test_a_user_of_a_name_alone_is_a_user() -> None:
 def test_the_pod_identity_of_the_design_is_read() -> None:
     """The example of design.md means what it says; the Secret has the object's name unless another is given."""
     found = parse_pod_identity(body("PodIdentity"))
-    assert found == PodIdentity(meta_of(body("PodIdentity")), "trainer", "trainer", {"token": "{token}"})
+    meta, bot = meta_of(body("PodIdentity")), ObjectKey("BotClient", "site-a", "trainer")
+    files = {"files": {"token": "{token}"}}
+    assert found == PodIdentity(meta, "client", bot, "trainer", "generic", files)
     assert parse_pod_identity(with_value("PodIdentity", "spec.secretName", "other")).secret_name == "other"
 
 

@@ -120,7 +120,8 @@ def test_the_refusal_of_an_unknown_placeholder_lists_the_known_ones() -> None:
     with pytest.raises(InvalidSpecError) as caught:
         parse_template("{password}", "f")
     assert caught.value.message == (
-        "f has {password}, which is no placeholder; known are {token}, {clientId}, {clientSecret}, {privateKey}, "
+        "f has {password}, which is no placeholder; known are {token}, {acceptedTokens}, {clientId}, {clientSecret}, "
+        "{privateKey}, "
         "{keyId}, {subject}, {issuerUrl}, {tokenUrl}, {introspectionUrl}, {jwksUrl}, {tokenExpiresAt}, {token:<name>}; "
         "{{ is a literal brace"
     )

@@ -28,7 +28,6 @@ from fedid.domain.fields import (
     texts,
     texts_by_name,
 )
-from fedid.domain.label_selector import OPERATORS, LabelSelector, parse_selector
 from fedid.domain.naming import ObjectKey, default_client_id
 from fedid.domain.token_entries import JWT, OPAQUE
 from fedid.errors import InvalidSpecError
@@ -40,13 +39,11 @@ __all__ = [
     "Federation",
     "FederationUser",
     "Meta",
-    "PodIdentity",
     "SecretRotation",
     "TokenSpec",
     "meta_of",
     "parse_bot_client",
     "parse_federation_user",
-    "parse_pod_identity",
 ]
 
 GROUP_VERSION = "fedid.io/v1alpha1"
@@ -180,19 +177,6 @@ class FederationUser:
     realm_roles: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class PodIdentity:
-    """What one kind of pod mounts: the credential of a bot, as files of one Secret."""
-
-    meta: Meta
-    bot_name: str
-    secret_name: str
-    files: Mapping[str, str]
-    """Secret key to template."""
-    pods: LabelSelector | None = None
-    """Which pods of the namespace are told of a change; None: nobody."""
-
-
 def meta_of(body: Body) -> Meta:
     """Return identity and life of an object as the API server sends it."""
     metadata = body["metadata"]
@@ -279,27 +263,6 @@ def parse_federation_user(body: Body) -> FederationUser:
     )
 
 
-def parse_pod_identity(body: Body) -> PodIdentity:
-    """Return the PodIdentity.
-
-    Raises:
-        InvalidSpecError: A field is missing or means nothing; the message names it.
-    """
-    spec, meta = section(body, "spec"), meta_of(body)
-    platform = section(spec, "spec.platform")
-    if platform.get("generic") is None:
-        message = "spec.platform needs generic: {files: {<key>: <template>}}"
-        raise InvalidSpecError(message)
-    generic = section(platform, "spec.platform.generic")
-    return PodIdentity(
-        meta=meta,
-        bot_name=text(section(spec, "spec.botClientRef"), "spec.botClientRef.name"),
-        secret_name=text_or_none(spec, "spec.secretName") or meta.key.name,
-        files=text_by_name(generic, "spec.platform.generic.files"),
-        pods=_pod_selector(spec),
-    )
-
-
 def _token(token: Body, path: str) -> TokenSpec:
     kind = text_or_none(token, f"{path}.type") or JWT
     if kind not in {JWT, OPAQUE}:
@@ -336,22 +299,6 @@ def _retains(spec: Body) -> bool:
         message = f"spec.deletionPolicy is {policy!r}; write Delete or Retain"
         raise InvalidSpecError(message)
     return policy == "Retain"
-
-
-def _pod_selector(spec: Body) -> LabelSelector | None:
-    if spec.get("pods") is None:
-        return None
-    path = "spec.pods.selector"
-    selector = parse_selector(section(spec, "spec.pods"), path)
-    if not (selector.match_labels or selector.match_expressions):
-        message = f"{path} is empty and would select every pod of the namespace; write matchLabels: {{app: <name>}}"
-        raise InvalidSpecError(message)
-    for number, (_, operator, _) in enumerate(selector.match_expressions):
-        if operator not in OPERATORS:
-            known = ", ".join(OPERATORS)
-            message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
-            raise InvalidSpecError(message)
-    return selector
 
 
 def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:

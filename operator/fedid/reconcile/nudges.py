@@ -17,8 +17,9 @@ from typing import Any
 from fedid.domain.conditions import ConditionType, rfc3339
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
 from fedid.domain.pods import Nudge, Pod
-from fedid.domain.resources import POD_IDENTITY, Body, PodIdentity, meta_of, parse_pod_identity
+from fedid.domain.resources import POD_IDENTITY, Body, meta_of
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, BackendRejectedError, BackendUnavailableError, Error
 from fedid.reconcile.pod_secret import Written, digest

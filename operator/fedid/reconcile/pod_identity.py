@@ -11,14 +11,14 @@ from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, Pri
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, reason_of, rfc3339
 from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, Body, PodIdentity, meta_of, parse_bot_client, parse_pod_identity
-from fedid.domain.templates import parse_template
+from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
+from fedid.domain.resources import BOT_CLIENT, Body, meta_of, parse_bot_client
 from fedid.domain.token_entries import OpaqueToken
 from fedid.domain.tokens import TokenClaims
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, NotReadyError, StaleObjectError
-from fedid.platforms import generic
 from fedid.platforms.identity import MountedIdentity, PublishedToken
+from fedid.platforms.table import Renderer, renderer
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
 from fedid.reconcile.gate import backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
@@ -57,17 +57,16 @@ class PodIdentityReconciler:
             return Outcome()  # the Secret goes with its owner
         try:
             spec = parse_pod_identity(body)
-            for key, text in spec.files.items():
-                parse_template(text, f"spec.platform.generic.files[{key}]")
-            return await self._make_true(body, spec)
+            render = renderer(spec.platform, spec.options, spec.role)
+            return await self._make_true(body, spec, render)
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
             await self._tell(newest_of(self._world, body), error, meta.generation)
             raise
 
-    async def _make_true(self, body: Body, spec: PodIdentity) -> Outcome:
-        bot_key = ObjectKey(BOT_CLIENT, spec.meta.key.namespace, spec.bot_name)
+    async def _make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> Outcome:
+        bot_key = spec.bot
         bot = self._world.directory.get(bot_key)
         refusal = _refusal(bot, bot_key, self._world.clock.now())
         mounted_uid = ((body.get("status") or {}).get("bot") or {}).get("uid")
@@ -85,7 +84,7 @@ class PodIdentityReconciler:
         backends = backends_of(self._world, name)
         if backends is None:
             return Outcome()
-        credential = await self._credential(spec, bot, bot_key, backends)
+        credential = await self._credential(render, bot, bot_key, backends)
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
@@ -95,7 +94,7 @@ class PodIdentityReconciler:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
 
-    async def _credential(self, spec: PodIdentity, bot: Body, bot_key: ObjectKey, backends: Backends) -> Credential:
+    async def _credential(self, render: Renderer, bot: Body, bot_key: ObjectKey, backends: Backends) -> Credential:
         """Read what is published of the bot and render it.
 
         Raises:
@@ -128,7 +127,7 @@ class PodIdentityReconciler:
             tokens={name: token for name, (token, _) in zip(declared, mounted, strict=True)},
         )
         return Credential(
-            files=generic.render(identity, spec.files),
+            files=render(identity),
             bot_uid=uid,
             secret_version=client.version,
             expires_at=min((token.expires_at for token, _ in mounted), default=None),
@@ -146,7 +145,7 @@ class PodIdentityReconciler:
         emptied = [written for name in names if (written := await self._secrets.empty(spec.meta, name)) is not None]
         pods = await self._nudges.first(body, spec, emptied) if emptied else {}
         if status.get("delivered") or pods.get("pods", status.get("pods")) != status.get("pods"):
-            bot = {"name": spec.bot_name, "uid": mounted_uid} if mounted_uid else None
+            bot = {"name": spec.bot.name, "uid": mounted_uid} if mounted_uid else None
             told = [
                 Condition(kind, False, reason_of(why), why.message)
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
@@ -169,8 +168,8 @@ class PodIdentityReconciler:
         fields = {
             "secretName": spec.secret_name,
             "secretHash": credential.digest,
-            "keys": sorted(spec.files),
-            "bot": {"name": spec.bot_name, "uid": credential.bot_uid, "secretVersion": credential.secret_version},
+            "keys": sorted(credential.files),
+            "bot": {"name": spec.bot.name, "uid": credential.bot_uid, "secretVersion": credential.secret_version},
             "delivered": True,
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fedid.domain.conditions import rfc3339
-from fedid.domain.resources import Body, Meta, PodIdentity
+from fedid.domain.pod_identity import PodIdentity
+from fedid.domain.resources import Body, Meta
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.errors import BackendUnavailableError, OwnershipConflictError
