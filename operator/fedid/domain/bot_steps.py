@@ -26,6 +26,7 @@ __all__ = [
     "MakeToken",
     "MintToken",
     "ObservedBot",
+    "PromoteToken",
     "ProveSecret",
     "PublishKey",
     "PublishSecret",
@@ -34,6 +35,7 @@ __all__ = [
     "RemoveRoles",
     "RemoveScopes",
     "StageKey",
+    "StageToken",
     "UpdateClient",
     "WithdrawCopy",
     "WithdrawToken",
@@ -154,6 +156,21 @@ class MakeToken:
 
 
 @dataclass(frozen=True, slots=True)
+class StageToken:
+    """Make an opaque token that is to take the place of the one in use, and that servers are to take before clients."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteToken:
+    """Put the pending opaque token in the place of the one in use, which stays good for the overlap."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndPreviousToken:
     """Take the opaque token before off what servers check."""
 
@@ -212,6 +229,8 @@ BotStep = (
     | ProveSecret
     | MintToken
     | MakeToken
+    | StageToken
+    | PromoteToken
     | EndPreviousToken
     | PublishSecret
     | PublishKey
@@ -245,6 +264,10 @@ class Recorded:
     """Token name to the request for which it was replaced last."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Name of an opaque token to what tells it from another."""
+    previous_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """The same of the one before."""
+    pending_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """The same of what is to take its place."""
     withdrawn: bool = False
     """Whether a withdrawal was begun: the secret was presented as dead and may not come back."""
 
@@ -276,6 +299,10 @@ class ObservedBot:
     """Token name to what lies where its entry says that the copy is; None: nothing."""
     consumers_hold: bool = True
     """Whether every mounted Secret has the newest bot secret."""
+    verifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Name of an opaque token that servers take, to the fingerprints of it that each of them holds."""
+    presented: Mapping[str, bool] = field(default_factory=dict)
+    """Name of an opaque token to whether every pod that presents it has the one in use; not there: nobody does."""
     recorded: Recorded = field(default_factory=Recorded)
     realm_scopes: RealmScopes | None = None
     """None: nobody looked; the client's scopes are taken to be right."""

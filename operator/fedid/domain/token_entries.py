@@ -6,7 +6,7 @@ written. So no copy is ever lost, whatever happens in between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +23,7 @@ __all__ = [
     "delivered_to",
     "opaque_entry",
     "opaque_in",
+    "opaque_tokens",
     "token_entry",
     "with_location",
     "without_location",
@@ -33,6 +34,7 @@ JWT, OPAQUE = "jwt", "opaque"
 
 _BEARER = "Bearer"
 _DELIVERED_TO = "delivered_to"
+_TOKENS = ("token", "previous_token", "pending_token")
 _DIGITS = 64
 """Hexadecimal digits of an opaque token: 256 bits."""
 
@@ -60,6 +62,14 @@ class OpaqueToken:
     previous_fingerprint: str | None = None
     previous_ends_at: datetime | None = None
     """Until when the one before is good too; None: it is not."""
+    pending_fingerprint: str | None = None
+    """Of the one that is to take its place once every server takes that too; no client has seen it."""
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """All that servers are to take now."""
+        held = (self.fingerprint, self.previous_fingerprint, self.pending_fingerprint)
+        return frozenset(one for one in held if one is not None)
 
 
 def token_entry(minted: MintedToken) -> dict[str, Sensitive]:
@@ -73,7 +83,12 @@ def token_entry(minted: MintedToken) -> dict[str, Sensitive]:
 
 
 def opaque_entry(
-    token: Sensitive, *, issued_at: datetime, lifetime: timedelta, previous: tuple[Sensitive, datetime] | None = None
+    token: Sensitive,
+    *,
+    issued_at: datetime,
+    lifetime: timedelta,
+    previous: tuple[Sensitive, datetime] | None = None,
+    pending: Sensitive | None = None,
 ) -> dict[str, Sensitive]:
     """Return the entry of an opaque token.
 
@@ -82,6 +97,7 @@ def opaque_entry(
         issued_at: Aware UTC.
         lifetime: How long it is good.
         previous: The token before it, and until when that is good too.
+        pending: The token that is to take its place.
     """
     entry = {
         "token": token,
@@ -91,12 +107,14 @@ def opaque_entry(
     }
     if previous is not None:
         entry |= {"previous_token": previous[0], "previous_ends_at": Sensitive(rfc3339(previous[1]))}
+    if pending is not None:
+        entry["pending_token"] = pending
     return entry
 
 
 def opaque_in(data: Mapping[str, Sensitive]) -> OpaqueToken | None:
     """Return the opaque token that an entry holds, None if it holds none or was changed into something else."""
-    token, previous = data.get("token"), data.get("previous_token")
+    token, previous, pending = (data.get(name) for name in _TOKENS)
     issued_at, expires_at = _instant(data.get("issued_at")), _instant(data.get("expires_at"))
     ends_at = _instant(data.get("previous_ends_at"))
     kind = data.get("token_type")
@@ -104,8 +122,22 @@ def opaque_in(data: Mapping[str, Sensitive]) -> OpaqueToken | None:
         return None
     if issued_at is None or expires_at is None or (previous is None) != (ends_at is None):
         return None
+    if pending is not None and not _is_hex(pending):
+        return None
     former = previous.fingerprint() if previous is not None else None
-    return OpaqueToken(issued_at, expires_at, token.fingerprint(), former, ends_at)
+    coming = pending.fingerprint() if pending is not None else None
+    return OpaqueToken(issued_at, expires_at, token.fingerprint(), former, ends_at, coming)
+
+
+def opaque_tokens(data: Mapping[str, Sensitive], known: Collection[str]) -> tuple[Sensitive, ...]:
+    """Return what of an entry servers are to take: the one in use first.
+
+    Args:
+        data: The entry of its own.
+        known: Fingerprints of what the operator made; whoever can write into Vault must not be able to add to them.
+    """
+    held = (data.get(name) for name in _TOKENS)
+    return tuple(token for token in held if token is not None and token.fingerprint() in known)
 
 
 def copy_of(data: Mapping[str, Sensitive], key: str) -> dict[str, Sensitive]:

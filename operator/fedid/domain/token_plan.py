@@ -16,11 +16,13 @@ from fedid.domain.bot_steps import (
     MakeToken,
     MintToken,
     ObservedBot,
+    PromoteToken,
     PublishToken,
+    StageToken,
     WithdrawCopy,
     WithdrawToken,
 )
-from fedid.domain.rotation import RotationRequest, renewal_due_at
+from fedid.domain.rotation import PATIENCE, RotationRequest, renewal_due_at
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import (
     OPAQUE,
@@ -32,7 +34,7 @@ from fedid.domain.token_entries import (
 )
 from fedid.domain.tokens import MintedToken, token_faults
 
-__all__ = ["TokenSteps", "made_unrecorded", "token_steps"]
+__all__ = ["TokenSteps", "is_pending", "made_unrecorded", "token_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +144,42 @@ class _Situation:
             return MakeToken(token.name, "it is not in Vault", keep_previous=False)
         if held is None:
             return MakeToken(token.name, "the entry in Vault was changed", keep_previous=False)
-        recorded = self.observed.recorded.fingerprints.get(token.name)
-        if recorded not in {None, held.fingerprint, held.previous_fingerprint}:
+        if not self._is_ours(token, held):
             # Whoever can write there must not be able to choose what servers take for this bot.
             return MakeToken(token.name, "the token in Vault was changed", keep_previous=False)
         if self.observed.recorded.withdrawn:
             return MakeToken(token.name, "a withdrawal was begun and called off", keep_previous=False)
+        if is_pending(self.observed, token.name):
+            return PromoteToken(token.name) if self._may_be_promoted(token, held) else None
         why = self._why_made_anew(token, held) or _requested(token, self.observed, stored, self.request)
-        ended = held.previous_ends_at is not None and held.previous_ends_at <= self.now
+        ended = held.previous_ends_at is not None and self._former_may_go(token, held.previous_ends_at)
         if why is not None and (held.previous_ends_at is None or ended or held.expires_at <= self.now):
-            return MakeToken(token.name, why, keep_previous=held.expires_at > self.now)
+            keep = held.expires_at > self.now
+            if keep and token.name in self.observed.verifiers:
+                return StageToken(token.name, why)
+            return MakeToken(token.name, why, keep_previous=keep)
         return EndPreviousToken(token.name) if ended else None
+
+    def _is_ours(self, token: DesiredToken, held: OpaqueToken) -> bool:
+        """Tell whether the token in use is one that we made, as far as the status remembers."""
+        recorded = self.observed.recorded.fingerprints.get(token.name)
+        if recorded in {None, held.fingerprint}:
+            return True
+        if recorded != held.previous_fingerprint:
+            return False
+        # Replaced by a pass that ended before its status; where servers take it they were told before.
+        told = self.observed.recorded.pending_fingerprints.get(token.name)
+        return token.name not in self.observed.verifiers or told == held.fingerprint
+
+    def _may_be_promoted(self, token: DesiredToken, held: OpaqueToken) -> bool:
+        """Tell whether every server takes the pending token; one that does not waits at most for the other's end."""
+        taken = self.observed.verifiers.get(token.name)
+        return taken is None or held.pending_fingerprint in taken or held.expires_at <= self.now
+
+    def _former_may_go(self, token: DesiredToken, ends_at: datetime) -> bool:
+        """Tell whether the overlap is over and nobody is left who presents the token before, as far as one waits."""
+        given_up = self.now >= ends_at + max(token.overlap, PATIENCE)
+        return self.now >= ends_at and (self.observed.presented.get(token.name, True) or given_up)
 
     def _why_made_anew(self, token: DesiredToken, held: OpaqueToken) -> str | None:
         asked = self.observed.recorded.ask_hashes.get(token.name)
@@ -169,6 +196,17 @@ def _requested(
     if request is None or not request.tokens or observed.recorded.rotated_for.get(token.name) == request.value:
         return None
     return None if made_unrecorded(observed, token.name, stored) else "it was asked for"
+
+
+def is_pending(observed: ObservedBot, name: str) -> bool:
+    """Tell whether a token waits to take the place of the one in use.
+
+    One that the status does not tell of is nobody's yet, a crash came in between or a hand put it there: no server was
+    told of it, none is, and it is overwritten in time.
+    """
+    held = observed.opaque.get(name)
+    pending = held.pending_fingerprint if held is not None else None
+    return pending is not None and observed.recorded.pending_fingerprints.get(name) == pending
 
 
 def made_unrecorded(observed: ObservedBot, name: str, stored: StoredEntry) -> bool:

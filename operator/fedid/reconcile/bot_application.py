@@ -24,6 +24,7 @@ from fedid.domain.bot_steps import (
     MakeToken,
     MintToken,
     ObservedBot,
+    PromoteToken,
     ProveSecret,
     PublishKey,
     PublishSecret,
@@ -31,6 +32,7 @@ from fedid.domain.bot_steps import (
     RemoveRoles,
     RemoveScopes,
     StageKey,
+    StageToken,
     UpdateClient,
     WithdrawCopy,
     WithdrawToken,
@@ -125,6 +127,10 @@ class BotApplication:
                 await self._tokens.mint(step, facts, observed)
             case MakeToken():
                 self._tokens.make(step, facts, observed)
+            case StageToken():
+                self._tokens.stage(step, facts, observed)
+            case PromoteToken():
+                self._tokens.promote(step, facts, observed)
             case EndPreviousToken():
                 self._tokens.end_previous(step, facts, observed)
             case PublishSecret(version):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, has_secret
@@ -16,14 +16,14 @@ from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import previous_ends_at, secret_unrecorded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import VaultMark
-from fedid.domain.token_entries import Location, delivered_to
-from fedid.domain.token_plan import made_unrecorded
+from fedid.domain.token_entries import Location, OpaqueToken, delivered_to
+from fedid.domain.token_plan import is_pending, made_unrecorded
 from fedid.domain.tokens import ClientAuthentication, ClientCredentials, PrivateKey
 from fedid.ports import IdentityProvider, SecretStore
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["BotContext", "BotFacts", "TokenFact", "facts_before"]
+__all__ = ["BotContext", "BotFacts", "TokenFact", "facts_before", "opaque_fact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,27 @@ class TokenFact:
     location: Location | None = None
     rotated_for: str | None = None
     """The request for which it was replaced last."""
+    previous_fingerprint: str | None = None
+    pending_fingerprint: str | None = None
+    """Of the one that waits for servers to take it."""
+
+
+def opaque_fact(
+    token: OpaqueToken, version: int, ask_hash: str, *, place: Location | None = None, rotated_for: str | None = None
+) -> TokenFact:
+    """Return what there is to tell of an opaque token."""
+    return TokenFact(
+        token.issued_at,
+        token.expires_at,
+        version,
+        ask_hash,
+        token.fingerprint,
+        token.previous_ends_at,
+        place,
+        rotated_for,
+        token.previous_fingerprint,
+        token.pending_fingerprint,
+    )
 
 
 @dataclass(slots=True)
@@ -159,6 +180,17 @@ def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | 
     return previous_ends_at(desired, client.previous_since, observed.recorded.secret_issued_at)
 
 
+def _told_of(held: OpaqueToken, observed: ObservedBot, name: str) -> OpaqueToken:
+    """Return the token without what only lies in Vault: servers take what the status tells of, and nothing else."""
+    recorded = observed.recorded
+    former = {recorded.previous_fingerprints.get(name), recorded.fingerprints.get(name)}
+    return replace(
+        held,
+        previous_fingerprint=held.previous_fingerprint if held.previous_fingerprint in former else None,
+        pending_fingerprint=held.pending_fingerprint if is_pending(observed, name) else None,
+    )
+
+
 def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
     """Return what is true before the first step."""
     desired = bot.desired
@@ -191,16 +223,8 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
             made_for = bot.token_request(made_for)
         facts.entries[name] = dict(entry.data)
         if opaque is not None:
-            facts.tokens[name] = TokenFact(
-                opaque.issued_at,
-                opaque.expires_at,
-                entry.version,
-                asked,
-                opaque.fingerprint,
-                opaque.previous_ends_at,
-                place,
-                made_for,
-            )
+            opaque = _told_of(opaque, observed, name)
+            facts.tokens[name] = opaque_fact(opaque, entry.version, asked, place=place, rotated_for=made_for)
         elif claims is not None:
             facts.tokens[name] = TokenFact(
                 claims.issued_at, claims.expires_at, entry.version, asked, location=place, rotated_for=made_for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,8 +245,14 @@ def recorded_in(status: Mapping[str, Any]) -> Recorded:
         token_versions={token["name"]: token["version"] for token in tokens if "version" in token},
         secret_rotated_for=secret.get("rotatedFor"),
         rotated_for={token["name"]: token["rotatedFor"] for token in tokens if token.get("rotatedFor")},
-        fingerprints={token["name"]: token["fingerprint"] for token in tokens if token.get("fingerprint")},
+        fingerprints=_marks(tokens, "fingerprint"),
+        previous_fingerprints=_marks(tokens, "previousFingerprint"),
+        pending_fingerprints=_marks(tokens, "pendingFingerprint"),
     )
+
+
+def _marks(tokens: Iterable[Mapping[str, Any]], field: str) -> dict[str, str]:
+    return {token["name"]: token[field] for token in tokens if token.get(field)}
 
 
 def _own(entry: StoredEntry | None, path: str, owner: str, strangers: dict[str, str]) -> StoredEntry | None:

@@ -208,8 +208,12 @@ def _token_field(token: DesiredToken, fact: TokenFact, own_path: str, uid: str) 
         "nextRotationAt": rfc3339(token_due_at(token, fact, uid)),
         "askHash": fact.ask_hash,
     }
-    if fact.fingerprint is not None:
-        told["fingerprint"] = fact.fingerprint
+    marks = {
+        "fingerprint": fact.fingerprint,
+        "previousFingerprint": fact.previous_fingerprint,
+        "pendingFingerprint": fact.pending_fingerprint,
+    }
+    told |= {name: mark for name, mark in marks.items() if mark is not None}
     if fact.previous_ends_at is not None:
         told["previousEndsAt"] = rfc3339(fact.previous_ends_at)
     if fact.rotated_for is not None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fedid.domain.bot import DesiredToken
-from fedid.domain.bot_steps import DeliverToken, EndPreviousToken, MakeToken, MintToken, ObservedBot, PublishToken
+from fedid.domain.bot_steps import (
+    DeliverToken,
+    EndPreviousToken,
+    MakeToken,
+    MintToken,
+    ObservedBot,
+    PromoteToken,
+    PublishToken,
+    StageToken,
+)
 from fedid.domain.stored import Retention
 from fedid.domain.token_entries import (
     Location,
@@ -18,7 +28,7 @@ from fedid.domain.token_entries import (
 )
 from fedid.domain.tokens import outlives, wider_than
 from fedid.errors import BackendUnavailableError
-from fedid.reconcile.bot_context import BotContext, BotFacts, TokenFact
+from fedid.reconcile.bot_context import BotContext, BotFacts, TokenFact, opaque_fact
 from fedid.reconcile.bot_paths import token_retention
 from fedid.reconcile.bot_secret import SecretSteps
 
@@ -71,6 +81,32 @@ class BotTokenSteps:
         self._note_opaque(token, facts, bot.token_request(observed.recorded.rotated_for.get(step.name)))
         bot.audit("MakeToken", token=step.name, why=step.why, overlap=previous is not None)
 
+    def stage(self, step: StageToken, facts: BotFacts, observed: ObservedBot) -> None:
+        """Have the entry with a token that is to take the place of the one in use."""
+        token, held = self._wanted(step.name), observed.opaque[step.name]
+        facts.entries[step.name] = opaque_entry(
+            observed.stored_tokens[step.name].data["token"],
+            issued_at=held.issued_at,
+            lifetime=held.expires_at - held.issued_at,
+            pending=self._bot.world.fresh_token(),
+        )
+        self._note_opaque(token, facts, self._bot.token_request(observed.recorded.rotated_for.get(step.name)))
+        self._bot.audit("StageToken", token=step.name, why=step.why)
+
+    def promote(self, step: PromoteToken, facts: BotFacts, observed: ObservedBot) -> None:
+        """Have the entry with the pending token in the place of the one in use."""
+        bot, token, held = self._bot, self._wanted(step.name), observed.opaque[step.name]
+        data = observed.stored_tokens[step.name].data
+        now = _whole_second(bot.provider.server_now())
+        # One that has expired while servers were waited for is not kept any longer.
+        previous = (data["token"], min(now + token.overlap, held.expires_at)) if held.expires_at > now else None
+        facts.entries[step.name] = opaque_entry(
+            data["pending_token"], issued_at=now, lifetime=token.lifetime, previous=previous
+        )
+        before = facts.tokens.get(step.name)
+        self._note_opaque(token, facts, before.rotated_for if before is not None else None)
+        bot.audit("PromoteToken", token=step.name, overlap=previous is not None)
+
     def end_previous(self, step: EndPreviousToken, facts: BotFacts, observed: ObservedBot) -> None:
         """Have the entry without the token before."""
         token, held = self._wanted(step.name), observed.opaque[step.name]
@@ -92,16 +128,7 @@ class BotTokenSteps:
         path = bot.paths.token(step.name)
         written = await bot.store.write(path, data, bot.mark, version=step.version, retention=retention)
         facts.entries[step.name] = data
-        facts.tokens[step.name] = TokenFact(
-            made.issued_at,
-            made.expires_at,
-            written,
-            made.ask_hash,
-            made.fingerprint,
-            made.previous_ends_at,
-            place,
-            made.rotated_for,
-        )
+        facts.tokens[step.name] = replace(made, version=written, location=place)
         bot.audit("PublishToken", path=path, version=written)
 
     async def deliver(self, step: DeliverToken, facts: BotFacts) -> None:
@@ -161,15 +188,7 @@ class BotTokenSteps:
         if made is None:
             message = f"the entry made for token {token.name} is not well-formed"
             raise LookupError(message)
-        facts.made[token.name] = TokenFact(
-            made.issued_at,
-            made.expires_at,
-            0,
-            self._bot.desired.ask_hash(token),
-            made.fingerprint,
-            made.previous_ends_at,
-            rotated_for=rotated_for,
-        )
+        facts.made[token.name] = opaque_fact(made, 0, self._bot.desired.ask_hash(token), rotated_for=rotated_for)
 
     def _retention(self, token: DesiredToken) -> Retention:
         return token_retention(token.lifetime or self._bot.desired.lifetime)
