@@ -344,6 +344,12 @@ BOT_ROWS: list[Row] = [
         "must be of type date-time",
     ),
     (
+        "a bot lets namespaces use it by pattern",
+        {"spec.allowedNamespaces": ["*"]},
+        "spec.allowedNamespaces[0]",
+        "patterns are not known here",
+    ),
+    (
         "expiresAt is on a day that no month has",
         {"spec.expiresAt": "2030-02-30T18:00:00Z"},
         "spec.expiresAt",

@@ -1,9 +1,18 @@
 """Mistakes in a PodIdentity, and what the API server says to each."""
 
+from typing import Any
+
 from tests.crds.manifests import GONE, Row
 
 FILES = "spec.platform.generic.files"
 SELECTOR = "spec.pods.selector"
+
+
+def _server(**accepts: Any) -> dict[str, Any]:
+    """Return what makes the good client a server that accepts so."""
+    selector = {"matchLabels": {"fedid.io/server": "aggregator"}}
+    return {"spec.role": "server", "spec.botClientRef": GONE, "spec.accepts": {"selector": selector, **accepts}}
+
 
 POD_ROWS: list[Row] = [
     (
@@ -24,15 +33,57 @@ POD_ROWS: list[Row] = [
     ),
     (
         "a pod has an unknown role",
-        {"spec.role": "server"},
+        {"spec.role": "observer"},
         "spec.role",
-        'supported values: "client"',
+        'supported values: "client", "server"',
+    ),
+    (
+        "a server names a bot",
+        {"spec.role": "server"},
+        "spec.botClientRef",
+        "write accepts instead",
+    ),
+    (
+        "a client accepts bots",
+        {"spec.accepts": {"selector": {"matchLabels": {"a": "b"}}}},
+        "spec.accepts",
+        "accepts is for role: server",
+    ),
+    (
+        "a client names a Federation",
+        {"spec.federationRef": {"name": "local"}},
+        "spec.federationRef",
+        "a client is of the Federation of its bot",
+    ),
+    (
+        "a server accepts every bot",
+        _server(selector={}),
+        "spec.accepts.selector",
+        "an empty selector would accept every bot",
+    ),
+    (
+        "a server accepts bots of namespaces by pattern",
+        _server(namespaces=["site-*"]),
+        "spec.accepts.namespaces[0]",
+        "patterns are not known here",
+    ),
+    (
+        "a server accepts a token that cannot have that name",
+        _server(token="a/b"),
+        "spec.accepts.token",
+        "the name of a token",
+    ),
+    (
+        "a pod names a bot in a namespace that cannot be",
+        {"spec.botClientRef.namespace": "Site B"},
+        "spec.botClientRef.namespace",
+        "the name of a namespace",
     ),
     (
         "a pod names no bot",
         {"spec.botClientRef": GONE},
         "spec.botClientRef",
-        "Required value",
+        "role client needs botClientRef",
     ),
     (
         "a pod names the bot of another namespace",

@@ -87,7 +87,7 @@ FILES = "spec.platform.generic.files"
 EVERY_PLACEHOLDER = (
     "{token} {token:metrics} {token:a-1} {tokenExpiresAt} {clientId} {clientSecret} {subject} {issuerUrl} "
     "{privateKey} {keyId} "
-    "{tokenUrl} {introspectionUrl} {jwksUrl}"
+    "{tokens} {tokenUrl} {introspectionUrl} {jwksUrl}"
 )
 
 ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
@@ -224,6 +224,15 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("names with apostrophe and hyphen", USER, {"spec.firstName": "Anne-Marie", "spec.lastName": "O'Brien, Jr."}),
     ("names beyond Latin", USER, {"spec.firstName": "Łukasz", "spec.lastName": "李"}),
     ("groups with blanks and dots", USER, {"spec.groups": ["/sites/Site A", "/sites/a.b/.c"]}),
+    ("a bot that two other namespaces may use", BOT, {"spec.allowedNamespaces": ["site-b", "platform"]}),
+    ("a pod with the bot of another namespace", POD, {"spec.botClientRef.namespace": "site-b"}),
+    ("a server", POD, {
+        "spec.role": "server", "spec.botClientRef": GONE, "spec.federationRef": {"name": "local"},
+        "spec.accepts": {
+            "selector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "Exists"}]},
+            "namespaces": ["site-b"], "token": "list",
+        },
+    }),
     ("a template with every placeholder", POD, {FILES: {"all": EVERY_PLACEHOLDER}}),
     ("a template of literal braces", POD, {FILES: {"a": "{{}}", "b": "{{{token}}}", "c": "}}{{{{token}}}}"}}),
     ("a template in JSON", POD, {FILES: {"oidc.json": '{{\n  "a": {{"id": "{clientId}"}}\n}}\n'}}),

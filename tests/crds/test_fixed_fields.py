@@ -30,6 +30,12 @@ REFUSED: list[tuple[str, str, Spec, Told]] = [
         ("spec.vault.pathPrefix", "make a new Federation"),
     ),
     (
+        "a pod that presents comes to check",
+        "PodIdentity",
+        {"role": "server", "botClientRef": None},
+        ("spec.role", "make another PodIdentity"),
+    ),
+    (
         "a bot is given a federationRef later",
         "BotClient",
         {"federationRef": {"name": "local"}},

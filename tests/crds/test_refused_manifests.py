@@ -40,7 +40,7 @@ UNKNOWN = [
     pytest.param(BOT, "spec.clientSecret", id="a client secret cannot be written into a BotClient"),
     pytest.param(BOT, "spec.suspended", id="suspend is misspelt"),
     pytest.param(USER, "spec.password", id="a password cannot be written into a FederationUser"),
-    pytest.param(POD, "spec.botClientRef.namespace", id="a pod cannot mount across namespaces yet"),
+    pytest.param(POD, "spec.botClientRef.clientId", id="a pod cannot name a client of Keycloak"),
 ]
 
 

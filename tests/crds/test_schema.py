@@ -76,7 +76,9 @@ def test_every_list_says_how_it_is_compared(kind: str) -> None:
     assert {path for path in of_names if lists[path]["x-kubernetes-list-type"] != "set"} <= {
         # as in metav1.LabelSelector
         ".spec.grants[].namespaces.selector.matchExpressions[].values",
+        ".spec.accepts.selector.matchExpressions[].values",
         ".spec.pods.selector.matchExpressions[].values",
+        ".status.accepted[].fingerprints",
     }
 
 

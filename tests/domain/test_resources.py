@@ -396,7 +396,7 @@ def test_the_pod_identity_of_the_design_is_read() -> None:
     found = parse_pod_identity(body("PodIdentity"))
     meta, bot = meta_of(body("PodIdentity")), ObjectKey("BotClient", "site-a", "trainer")
     files = {"files": {"token": "{token}"}}
-    assert found == PodIdentity(meta, "client", bot, "trainer", "generic", files)
+    assert found == PodIdentity(meta, "client", None, bot, None, "trainer", "generic", files)
     assert parse_pod_identity(with_value("PodIdentity", "spec.secretName", "other")).secret_name == "other"
 
 

@@ -81,7 +81,7 @@ def test_a_template_is_texts_and_placeholders(text: str, pieces: tuple[str | Pla
         pytest.param("{0}", id="a position"),
         pytest.param("{ token }", id="blanks within"),
         pytest.param("{Token}", id="another case"),
-        pytest.param("{tokens}", id="a longer name"),
+        pytest.param("{tokenss}", id="a longer name"),
         pytest.param("{token:}", id="a token without name"),
         pytest.param("{token:A}", id="a token name in upper case"),
         pytest.param("{token:-a}", id="a token name that begins with a dash"),
@@ -120,7 +120,7 @@ def test_the_refusal_of_an_unknown_placeholder_lists_the_known_ones() -> None:
     with pytest.raises(InvalidSpecError) as caught:
         parse_template("{password}", "f")
     assert caught.value.message == (
-        "f has {password}, which is no placeholder; known are {token}, {acceptedTokens}, {clientId}, {clientSecret}, "
+        "f has {password}, which is no placeholder; known are {token}, {tokens}, {clientId}, {clientSecret}, "
         "{privateKey}, "
         "{keyId}, {subject}, {issuerUrl}, {tokenUrl}, {introspectionUrl}, {jwksUrl}, {tokenExpiresAt}, {token:<name>}; "
         "{{ is a literal brace"

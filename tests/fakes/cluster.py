@@ -259,7 +259,7 @@ class FakeCluster:
         self._touch(body)
         return copy.deepcopy(body)
 
-    def apply(
+    def apply(  # noqa: PLR0913 - all that a manifest can say
         self,
         kind: str,
         namespace: str | None,
@@ -267,8 +267,9 @@ class FakeCluster:
         spec: Mapping[str, Any],
         *,
         annotations: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Body:
-        """Create one of our objects, or replace its spec (and annotations, if given) as `kubectl apply` would."""
+        """Create one of our objects, or replace its spec (annotations, labels, if given) as `kubectl apply` would."""
         key = ObjectKey(kind, namespace or "", name)
         body = self.bodies.get(key)
         if body is None:
@@ -281,6 +282,8 @@ class FakeCluster:
         body["spec"] = copy.deepcopy(dict(spec))
         if annotations is not None:
             body["metadata"]["annotations"] = dict(annotations)
+        if labels is not None:
+            body["metadata"]["labels"] = dict(labels)
         self._touch(body)
         return copy.deepcopy(body)
 

@@ -158,9 +158,11 @@ class SmallOperator:
             return
         directory, before = self.world.directory, self.world.directory.get(key)
         news = not gone and directory.put(body)
-        annotations = [(one or body)["metadata"].get("annotations") or {} for one in (before, body)]
+        annotations, labels = (
+            [(one or body)["metadata"].get(name) or {} for one in (before, body)] for name in ("annotations", "labels")
+        )
         asked = before is None or before.get("spec") != body.get("spec") or "deletionTimestamp" in body["metadata"]
-        asked = asked or annotations[0] != annotations[1]
+        asked = asked or annotations[0] != annotations[1] or labels[0] != labels[1]
         if gone:
             directory.remove(key)
         elif not (news and asked):

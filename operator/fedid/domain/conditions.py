@@ -71,6 +71,7 @@ class Reason(StrEnum):
     TOKEN_MISSING = "TokenMissing"
     WAITING_FOR_BOT = "WaitingForBot"
     WAITING_FOR_CONSUMERS = "WaitingForConsumers"
+    WAITING_FOR_VERIFIERS = "WaitingForVerifiers"
     CREDENTIALS_MISSING = "CredentialsMissing"
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     BACKEND_DENIED = "BackendDenied"

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedid.domain.fields import Body, items, section, text, text_by_name, texts
+from fedid.errors import InvalidSpecError
 
-__all__ = ["OPERATORS", "LabelSelector", "parse_selector"]
+__all__ = ["LabelSelector", "checked_selector", "parse_selector"]
 
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,29 @@ def parse_selector(parent: Body, path: str) -> LabelSelector:
             for where, one in items(raw, f"{path}.matchExpressions")
         ),
     )
+
+
+def checked_selector(parent: Body, path: str, empty: str) -> LabelSelector:
+    """Return the selector at `path`, which must select something definite.
+
+    Args:
+        parent: Where it stands.
+        path: For messages.
+        empty: What an empty one would do, and what to write instead.
+
+    Raises:
+        InvalidSpecError: It is missing or empty, or a field of it means nothing; the message names it.
+    """
+    selector = parse_selector(parent, path)
+    if not (selector.match_labels or selector.match_expressions):
+        message = f"{path} is empty and {empty}"
+        raise InvalidSpecError(message)
+    for number, (_, operator, _) in enumerate(selector.match_expressions):
+        if operator not in _OPERATORS:
+            known = ", ".join(_OPERATORS)
+            message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
+            raise InvalidSpecError(message)
+    return selector
 
 
 def _requirement_holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str, ...]) -> bool:

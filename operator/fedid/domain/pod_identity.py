@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fedid.domain.fields import Body, section, text, text_or_none
-from fedid.domain.label_selector import OPERATORS, LabelSelector, parse_selector
+from fedid.domain.acceptance import Accepts, parse_accepts
+from fedid.domain.fields import Body, section, section_or_empty, text, text_or_none
+from fedid.domain.label_selector import LabelSelector, checked_selector
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, Meta, meta_of
 from fedid.errors import InvalidSpecError
@@ -29,8 +30,12 @@ class PodIdentity:
     meta: Meta
     role: str
     """`client` or `server`."""
-    bot: ObjectKey
-    """Whose credential is presented."""
+    federation: str | None
+    """Of a server; None: the default one. A client's is that of its bot."""
+    bot: ObjectKey | None
+    """Whose credential a client presents."""
+    accepts: Accepts | None
+    """Whose tokens a server takes; None: nobody's."""
     secret_name: str
     platform: str
     """Name of the block that is set under `spec.platform`."""
@@ -48,20 +53,27 @@ def parse_pod_identity(body: Body) -> PodIdentity:
     """
     spec, meta = section(body, "spec"), meta_of(body)
     role = text(spec, "spec.role")
-    if role != CLIENT:
-        message = f"spec.role is {role!r}; write {CLIENT}"
+    if role not in {CLIENT, SERVER}:
+        message = f"spec.role is {role!r}; write {CLIENT} or {SERVER}"
         raise InvalidSpecError(message)
     platform, options = _platform(spec)
-    name = text(section(spec, "spec.botClientRef"), "spec.botClientRef.name")
     return PodIdentity(
         meta=meta,
         role=role,
-        bot=ObjectKey(BOT_CLIENT, meta.key.namespace, name),
+        federation=text_or_none(section_or_empty(spec, "spec.federationRef"), "spec.federationRef.name"),
+        bot=_bot(spec, meta) if role == CLIENT else None,
+        accepts=parse_accepts(spec) if role == SERVER else None,
         secret_name=text_or_none(spec, "spec.secretName") or meta.key.name,
         platform=platform,
         options=options,
         pods=_pod_selector(spec),
     )
+
+
+def _bot(spec: Body, meta: Meta) -> ObjectKey:
+    reference = section(spec, "spec.botClientRef")
+    namespace = text_or_none(reference, "spec.botClientRef.namespace") or meta.key.namespace
+    return ObjectKey(BOT_CLIENT, namespace, text(reference, "spec.botClientRef.name"))
 
 
 def _platform(spec: Body) -> tuple[str, Body]:
@@ -77,14 +89,5 @@ def _platform(spec: Body) -> tuple[str, Body]:
 def _pod_selector(spec: Body) -> LabelSelector | None:
     if spec.get("pods") is None:
         return None
-    path = "spec.pods.selector"
-    selector = parse_selector(section(spec, "spec.pods"), path)
-    if not (selector.match_labels or selector.match_expressions):
-        message = f"{path} is empty and would select every pod of the namespace; write matchLabels: {{app: <name>}}"
-        raise InvalidSpecError(message)
-    for number, (_, operator, _) in enumerate(selector.match_expressions):
-        if operator not in OPERATORS:
-            known = ", ".join(OPERATORS)
-            message = f"{path}.matchExpressions[{number}].operator is {operator!r}; write one of {known}"
-            raise InvalidSpecError(message)
-    return selector
+    empty = "would select every pod of the namespace; write matchLabels: {app: <name>}"
+    return checked_selector(section(spec, "spec.pods"), "spec.pods.selector", empty)

@@ -17,7 +17,7 @@ __all__ = ["PLACEHOLDERS", "Placeholder", "parse_template", "render_template", "
 
 PLACEHOLDERS = (
     "token",
-    "acceptedTokens",
+    "tokens",
     "clientId",
     "clientSecret",
     "privateKey",

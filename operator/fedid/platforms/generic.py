@@ -73,7 +73,7 @@ def _of_bot(identity: MountedIdentity) -> dict[Placeholder, Sensitive]:
 
 def _of_server(identity: ServedIdentity) -> dict[Placeholder, Sensitive]:
     accepted = "".join(f"{token.reveal()}\n" for token in identity.accepted_tokens)
-    values = {Placeholder("acceptedTokens"): Sensitive(accepted)}
+    values = {Placeholder("tokens"): Sensitive(accepted)}
     if (client := identity.oidc_client) is not None:
         values[Placeholder("clientId")] = Sensitive(client.client_id)
         if client.client_secret is not None:
@@ -85,11 +85,11 @@ def _other_value(identity: Identity, placeholder: Placeholder, key: str) -> Sens
     where = f"{_PATH}[{key}] mounts {placeholder}"
     if isinstance(identity, ServedIdentity):
         message = (
-            f"{where}, which a server has not; {{acceptedTokens}} are the tokens of spec.accepts, {{clientId}} and "
+            f"{where}, which a server has not; {{tokens}} are the tokens of spec.accepts, {{clientId}} and "
             "{clientSecret} are those of spec.oidcClient, and the addresses of the realm are known to every role"
         )
         raise InvalidSpecError(message)
-    if placeholder.name == "acceptedTokens":
+    if placeholder.name == "tokens":
         message = f"{where}, which only role: server knows; write {{token}} for the token of the bot itself"
         raise InvalidSpecError(message)
     return _token_value(identity, placeholder, key)

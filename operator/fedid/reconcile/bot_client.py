@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fedid.domain.bot import (
@@ -36,6 +37,7 @@ from fedid.errors import (
     OwnershipConflictError,
     StaleObjectError,
 )
+from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_convergence import BotConvergence, BotPass
@@ -78,11 +80,12 @@ _PARTS = (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED, ConditionType.PU
 class BotReconciler:
     """Reconciles BotClients."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, acceptance: Acceptance) -> None:
         """Work in this world."""
         self._world = world
-        self._teardown = BotTeardown(world)
-        self._convergence = BotConvergence(world)
+        self._acceptance = acceptance
+        self._teardown = BotTeardown(world, acceptance)
+        self._convergence = BotConvergence(world, acceptance)
 
     async def reconcile(self, body: Body) -> Outcome:
         """Run one pass.
@@ -91,6 +94,9 @@ class BotReconciler:
             Error: What went wrong; the status tells it already.
         """
         meta = meta_of(body)
+        for key in self._acceptance.out_of_step(body):
+            # Before anything else: what servers take of a bot that is refused waits for no backend.
+            self._world.wake(key, Priority.DELETION)
         if meta.deleting:
             return await self._teardown.delete(body)
         try:
@@ -153,6 +159,7 @@ class BotReconciler:
         self._wake_consumers(body, published, anyway=facts.published)
         handled = {"rotateIgnored": ignored, "revokedNow": revoked_now}
         await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
+        self._wake_servers(body, published)
         status = body.get("status") or {}
         if not status.get("clientUuid") or status.get("revocation"):
             # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
@@ -234,6 +241,13 @@ class BotReconciler:
             for pod in self._world.directory.pods_of_bot(key):
                 self._world.wake(pod, Priority.CHANGE)
 
+    def _wake_servers(self, body: Body, published: Mapping[str, Any]) -> None:
+        """Wake the servers that take its tokens once the status tells of them, by which they go."""
+        told = (body.get("status") or {}).get("tokens")
+        if told != published.get("tokens"):
+            for server in self._acceptance.servers_of(body):
+                self._world.wake(meta_of(server).key, Priority.CHANGE)
+
     async def _settle(  # noqa: PLR0913 - everything that the status tells
         self,
         body: Body,
@@ -246,7 +260,7 @@ class BotReconciler:
         handled: Mapping[str, Any],
     ) -> None:
         name = backends.federation.meta.key.name
-        notes = short_overlaps(desired, self._convergence.consumers(spec.meta.key))
+        notes = [*short_overlaps(desired, self._convergence.consumers(spec.meta.key)), *self._waiting(body, facts)]
         told = conditions_of(newest_of(self._world, body), desired, backends, verdict, facts, notes)
         fields = {
             "federation": name,
@@ -294,10 +308,32 @@ class BotReconciler:
         asked = request is not None and request.secret and facts.secret_rotated_for != request.value
         if asked and facts.looked and facts.obstacle is None and facts.previous_ends_at is None:
             renewals.append(mono)  # what it had to wait for has just ended
+        renewals += [mono + max((at - world.clock.now()).total_seconds(), 0.0) for at in self._awaited(spec, facts)]
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
         vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
         first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])
         return Outcome(first, Priority.DELETION if first == expiry else Priority.DRIFT)
+
+    def _waiting(self, body: Body, facts: BotFacts) -> list[str]:
+        """Return a sentence about each token that waits for a server which was not seen to have it yet."""
+        pending = [name for name, fact in facts.tokens.items() if fact.pending_fingerprint is not None]
+        return [
+            f"token {name} stays in use until {', '.join(str(key) for key in one.lagging[:3])} takes the next one"
+            for name, one in self._acceptance.taken(body, pending).items()
+            if one.lagging and one.next_at is None
+        ]
+
+    def _awaited(self, spec: BotClient, facts: BotFacts) -> list[datetime]:
+        """Return when those who are waited for will have what they need (the operator's clock)."""
+        bot = self._world.directory.get(spec.meta.key)
+        marks = {name: fact.fingerprint for name, fact in facts.tokens.items() if fact.fingerprint is not None}
+        if bot is None or not marks:
+            return []
+        pending = [name for name in marks if facts.tokens[name].pending_fingerprint is not None]
+        instants = [one.next_at for one in self._acceptance.taken(bot, pending).values()]
+        if any(fact.previous_ends_at is not None for fact in facts.tokens.values()):
+            instants.append(self._acceptance.presented(spec.meta, marks)[1])
+        return [at for at in instants if at is not None]
 
 
 def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:

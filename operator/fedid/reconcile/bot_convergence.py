@@ -21,6 +21,7 @@ from fedid.domain.resources import Body, BotClient, Meta
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import secret_obstacle
 from fedid.errors import BackendUnavailableError
+from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_observation import observe_bot, observe_keys, recorded_in
@@ -52,9 +53,10 @@ class BotPass:
 class BotConvergence:
     """Runs the part of a pass that looks at the backends and changes them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, acceptance: Acceptance) -> None:
         """Work in this world."""
         self._world = world
+        self._acceptance = acceptance
 
     async def run(self, one: BotPass) -> BotFacts:
         """Return what is true once the plan was carried out.
@@ -92,6 +94,7 @@ class BotConvergence:
                 observed = await observe(look=True)
             if observed.keycloak_seen:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
+            observed = self._with_servers(one, observed)
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.secret and facts.secret_rotated_for != request.value
@@ -109,6 +112,15 @@ class BotConvergence:
     def _plan(self, one: BotPass, observed: ObservedBot, roles: frozenset[Role]) -> tuple[BotStep, ...]:
         now = one.backends.identity_provider.server_now()
         return plan_bot(one.desired, observed, roles, one.spec.meta.uid, now, one.request)
+
+    def _with_servers(self, one: BotPass, observed: ObservedBot) -> ObservedBot:
+        """Return it with what servers and presenting pods are known to hold of opaque tokens."""
+        marks = {name: held.fingerprint for name, held in observed.opaque.items()}
+        if not marks:
+            return observed
+        taken = self._acceptance.taken(one.body, marks)
+        presented, _ = self._acceptance.presented(one.spec.meta, marks)
+        return replace(observed, verifiers={name: one.everywhere for name, one in taken.items()}, presented=presented)
 
     def _secret_matters(self, one: BotPass) -> bool:
         """Tell whether the secret is to be replaced or ended now, so that Keycloak must be looked at."""

@@ -33,6 +33,7 @@ from fedid.errors import (
     OwnershipConflictError,
     StaleObjectError,
 )
+from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_evidence import Evidence
 from fedid.reconcile.bot_observation import client_of_bot, observe_stored
 from fedid.reconcile.bot_paths import BotPaths
@@ -65,9 +66,10 @@ def proof_of(body: Body) -> list[Condition]:
 class BotTeardown:
     """Takes bots down."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, acceptance: Acceptance) -> None:
         """Work in this world."""
         self._world = world
+        self._acceptance = acceptance
         self._retention = BotRetention(world)
 
     async def delete(self, body: Body) -> Outcome:
@@ -334,6 +336,13 @@ class BotTeardown:
             names = ", ".join(sorted(str(key) for key in holding)[:5])
             message = f"Everything is revoked; the Secrets of {names} are still to be emptied"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_CONSUMERS)
+        listing = self._acceptance.listing(meta.uid)
+        for key in listing:
+            self._world.wake(key, Priority.DELETION)
+        if listing:
+            names = ", ".join(str(key) for key in listing[:5])
+            message = f"Everything is revoked at the authority; the Secrets of {names} still list a token of the bot"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
 
     async def _tell_proof(self, body: Body, evidence: Evidence) -> None:
         """Tell what was seen, in an Event and in the log; from the status, so that a restart tells the same."""
@@ -379,7 +388,7 @@ class BotTeardown:
             self._wake_consumers(meta)
 
     def _wake_consumers(self, meta: Meta) -> None:
-        for key in self._world.directory.pods_of_bot(meta.key):
+        for key in (*self._world.directory.pods_of_bot(meta.key), *self._acceptance.listing(meta.uid)):
             self._world.wake(key, Priority.DELETION)
 
     def _soon(self) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedid.domain.conditions import ConditionType, condition_of
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_identity import SERVER
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
 
 __all__ = ["Directory", "key_of"]
@@ -28,6 +29,7 @@ class Directory:
         """Start empty."""
         self._bodies: dict[ObjectKey, Body] = {}
         self._pods_by_bot: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+        self._servers: set[ObjectKey] = set()
         self._secret_versions: dict[tuple[str, str], str] = {}
         # Kept as bodies come and go: to count ten thousand at each scrape would hold up the loop for 20 ms.
         self._readiness: Counter[tuple[str, str, str]] = Counter()
@@ -47,7 +49,10 @@ class Directory:
         if key.kind != _NAMESPACE:
             self._readiness[_readiness(body)] += 1
         if key.kind == POD_IDENTITY:
-            self._pods_by_bot[_bot_of(body)].add(key)
+            if _is_server(body):
+                self._servers.add(key)
+            else:
+                self._pods_by_bot[_bot_of(body)].add(key)
         return True
 
     def remove(self, key: ObjectKey, uid: str | None = None) -> None:
@@ -78,17 +83,21 @@ class Directory:
         """Return the PodIdentities that mount a bot."""
         return frozenset(self._pods_by_bot.get(bot, ()))
 
+    def servers(self) -> list[Body]:
+        """Return the PodIdentities of servers."""
+        return [self._bodies[key] for key in sorted(self._servers)]
+
     def identities_of(self, federation: str) -> list[ObjectKey]:
-        """Return BotClients and FederationUsers that name the Federation, or are or may be pinned to it."""
+        """Return bots, users and servers that name the Federation, or are or may be pinned to it."""
         return [
             key
             for key, body in self._bodies.items()
-            if key.kind in {BOT_CLIENT, FEDERATION_USER} and _federation_of(body) in {federation, None}
+            if self._is_identity(key) and _federation_of(body) in {federation, None}
         ]
 
     def identities_in(self, namespace: str) -> list[ObjectKey]:
-        """Return BotClients and FederationUsers of a namespace."""
-        return [k for k in self._bodies if k.kind in {BOT_CLIENT, FEDERATION_USER} and k.namespace == namespace]
+        """Return bots, users and servers of a namespace."""
+        return [key for key in self._bodies if key.namespace == namespace and self._is_identity(key)]
 
     def knows_namespace(self, namespace: str) -> bool:
         """Tell whether a namespace was seen; the first objects of a new one may be seen before it."""
@@ -128,11 +137,15 @@ class Directory:
             self.remove(key)
         return news + gone
 
+    def _is_identity(self, key: ObjectKey) -> bool:
+        return key.kind in {BOT_CLIENT, FEDERATION_USER} or key in self._servers
+
     def _unlink(self, body: Body | None) -> None:
         if body is None or body["kind"] == _NAMESPACE:
             return
         self._readiness[_readiness(body)] -= 1
         if body["kind"] == POD_IDENTITY:
+            self._servers.discard(key_of(body))
             pods = self._pods_by_bot[_bot_of(body)]
             pods.discard(key_of(body))
             if not pods:
@@ -141,7 +154,12 @@ class Directory:
 
 def _bot_of(pod_identity: Body) -> ObjectKey:
     reference = (pod_identity.get("spec") or {}).get("botClientRef") or {}
-    return ObjectKey(BOT_CLIENT, pod_identity["metadata"]["namespace"], reference.get("name") or "")
+    namespace = reference.get("namespace") or pod_identity["metadata"]["namespace"]
+    return ObjectKey(BOT_CLIENT, namespace, reference.get("name") or "")
+
+
+def _is_server(pod_identity: Body) -> bool:
+    return (pod_identity.get("spec") or {}).get("role") == SERVER
 
 
 def _federation_of(body: Body) -> str | None:

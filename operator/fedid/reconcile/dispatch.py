@@ -17,6 +17,7 @@ from fedid.errors import (
     NotReadyError,
     StaleObjectError,
 )
+from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_client import BotReconciler
 from fedid.reconcile.federation import FederationReconciler
 from fedid.reconcile.federation_user import UserReconciler
@@ -46,12 +47,13 @@ class Dispatch:
         """Work in this world."""
         self._world = world
         self._nudges = nudges = Nudges(world)
+        self._acceptance = acceptance = Acceptance(world)
         self._realm_watch = RealmWatch(world)
         self._by_kind: Mapping[str, _Reconciler] = {
             FEDERATION: FederationReconciler(world),
-            BOT_CLIENT: BotReconciler(world),
+            BOT_CLIENT: BotReconciler(world, acceptance),
             FEDERATION_USER: UserReconciler(world),
-            POD_IDENTITY: PodIdentityReconciler(world, nudges),
+            POD_IDENTITY: PodIdentityReconciler(world, nudges, acceptance),
             NUDGE: nudges,
             REALM_WATCH: self._realm_watch,
         }
@@ -68,6 +70,7 @@ class Dispatch:
             self._world.freshness.forget(about)
             self._world.sightings.forget(about)
             self._nudges.forget(about)
+            self._acceptance.forget(about)
             self._wake_those_behind(about)
             if about.kind == FEDERATION:
                 self._realm_watch.forget(about.name)
@@ -83,6 +86,7 @@ class Dispatch:
         directory = self._world.directory
         if gone.kind != BOT_CLIENT:
             return
+        self._acceptance.wake_listing(gone)
         for key in directory.identities_in(gone.namespace):
             status = (directory.get(key) or {}).get("status") or {}
             ready = condition_of(status.get("conditions") or (), ConditionType.READY)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fedid.domain.conditions import rfc3339
@@ -15,9 +16,10 @@ from fedid.domain.stored import MountedSecret
 from fedid.errors import BackendUnavailableError, OwnershipConflictError
 from fedid.reconcile.world import World
 
-__all__ = ["Credential", "PodSecrets", "Written", "digest"]
+__all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest"]
 
 _PART_OF = "fedid.io/part-of"
+_OPAQUE = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _HASH, _ISSUED, _EXPIRES = "fedid.io/credential-hash", "fedid.io/issued-at", "fedid.io/expires-at"
 
 
@@ -26,12 +28,15 @@ class Credential:
     """What the Secret is to hold."""
 
     files: Mapping[str, Sensitive]
-    bot_uid: str
-    secret_version: int
-    """Of the bot secret in Vault that the files were made from."""
-    expires_at: datetime | None
+    bot_uid: str = ""
+    """Of a client: whose it is."""
+    secret_version: int = 0
+    """Of a client: of the bot secret in Vault that the files were made from."""
+    expires_at: datetime | None = None
     """When the first of the mounted tokens ends."""
-    issued_at: datetime | None
+    issued_at: datetime | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Of a client: names of the opaque tokens that were there to be mounted, to their fingerprints."""
 
     @property
     def digest(self) -> str:
@@ -122,6 +127,14 @@ class PodSecrets:
         self._world.audit("EmptySecret", key=str(meta.key), secret=name)
         return None if written is None else Written(written, changed=True)
 
+    async def opaque_tokens(self, meta: Meta, name: str) -> dict[str, Sensitive]:
+        """Return the opaque tokens that our Secret of that name holds, by fingerprint; none if it is not ours."""
+        found = await self._world.cluster.read_secret(meta.key.namespace, name)
+        if found is None or found.owner_uid != meta.uid:
+            return {}
+        held = (Sensitive(text) for value in found.data.values() for text in _OPAQUE.findall(value.reveal()))
+        return {token.fingerprint(): token for token in held}
+
     async def drop_former(self, body: Body, spec: PodIdentity) -> None:
         """Delete the Secret of a former `secretName`; only once the new one is there."""
         former = (body.get("status") or {}).get("secretName")
@@ -193,6 +206,13 @@ def digest(files: Mapping[str, Sensitive]) -> str:
     """Return a fingerprint of a Secret's content: 16 hexadecimal digits."""
     text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changed_at(body: Body, credential: Credential, now: datetime) -> str:
+    """Return when the Secret last changed, at the latest (RFC 3339); now, if the status does not know."""
+    status = body.get("status") or {}
+    same = status.get("secretHash") == credential.digest
+    return (status.get("changedAt") if same else None) or rfc3339(now)
 
 
 def _without_marks(secret: MountedSecret) -> dict[str, str]:

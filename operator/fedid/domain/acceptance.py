@@ -1,0 +1,107 @@
+"""Whose bots a server accepts, who may mount a bot of another namespace, and from when on pods hold what was written.
+
+Both sides must want it across namespaces: the bot lists the namespace, and the server lists the bot's; a label alone
+would let anybody have his bot accepted elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fedid.domain.conditions import instant_in
+from fedid.domain.fields import Body, section, text_or_none, texts
+from fedid.domain.label_selector import LabelSelector, checked_selector
+
+__all__ = [
+    "Accepts",
+    "accepted_of",
+    "allowed_namespaces",
+    "holds_from",
+    "may_use",
+    "parse_accepts",
+]
+
+_NUDGED_SEE = timedelta(seconds=4)
+"""What pods that were told need to have the new file: the second telling comes after two seconds, with a margin."""
+_OTHERS_SEE = timedelta(minutes=2)
+"""What kubelet takes by itself: a minute between looks, and what it remembers for as long (measured: 78 s at most)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """Which bots' opaque tokens a server takes."""
+
+    selector: LabelSelector
+    namespaces: frozenset[str]
+    """Beside its own."""
+    token: str | None
+    """Which of a bot's tokens; None: every opaque one."""
+
+    def matches(self, server_namespace: str, bot: Body) -> bool:
+        """Tell whether the server wants the bot, and the bot's owner lets it."""
+        metadata = bot["metadata"]
+        namespace = metadata["namespace"]
+        wanted = namespace == server_namespace or namespace in self.namespaces
+        return wanted and self.selector.matches(metadata.get("labels") or {}) and may_use(server_namespace, bot)
+
+
+def parse_accepts(spec: Body) -> Accepts | None:
+    """Return what `spec.accepts` says, None if it is missing.
+
+    Raises:
+        InvalidSpecError: A field of it means nothing; the message names it.
+    """
+    if spec.get("accepts") is None:
+        return None
+    accepts = section(spec, "spec.accepts")
+    return Accepts(
+        selector=checked_selector(
+            accepts, "spec.accepts.selector", "would accept every bot; write matchLabels: {fedid.io/server: <name>}"
+        ),
+        namespaces=frozenset(texts(accepts, "spec.accepts.namespaces")),
+        token=text_or_none(accepts, "spec.accepts.token"),
+    )
+
+
+def allowed_namespaces(bot: Body) -> frozenset[str]:
+    """Return the namespaces beside its own whose PodIdentities may mount a bot, or accept its tokens."""
+    listed = (bot.get("spec") or {}).get("allowedNamespaces") or ()
+    return frozenset(name for name in listed if isinstance(name, str))
+
+
+def may_use(namespace: str, bot: Body) -> bool:
+    """Tell whether PodIdentities of a namespace may use a bot."""
+    return namespace == bot["metadata"]["namespace"] or namespace in allowed_namespaces(bot)
+
+
+def accepted_of(server_status: Mapping[str, Any], bot_uid: str, token: str) -> frozenset[str] | None:
+    """Return fingerprints of a bot's token that a server's Secret lists, None if it lists none of that token."""
+    entries: Iterable[Mapping[str, Any]] = server_status.get("accepted") or ()
+    for entry in entries:
+        if entry.get("uid") == bot_uid and entry.get("token") == token:
+            return frozenset(entry.get("fingerprints") or ())
+    return None
+
+
+def holds_from(status: Mapping[str, Any], *, told: bool) -> datetime | None:
+    """Return from when on pods hold what the Secret of a PodIdentity holds; None: not all were told yet.
+
+    Args:
+        status: Of the PodIdentity.
+        told: Whether it names the pods that are told of a change.
+    """
+    changed_at = instant_in(status.get("changedAt"))
+    if changed_at is None:
+        return None
+    if not told:
+        return changed_at + _OTHERS_SEE
+    pods = status.get("pods") or {}
+    if not status.get("secretHash") or pods.get("nudgedHash") != status["secretHash"]:
+        return None
+    if pods.get("mounting") == 0:
+        return changed_at  # who starts later reads what is there
+    nudged_at = instant_in(pods.get("nudgedAt"))
+    return nudged_at + _NUDGED_SEE if nudged_at is not None else None

@@ -1,0 +1,158 @@
+"""Which servers take which bots' opaque tokens, and how far what they hold is in step: as statuses and specs tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fedid.domain.acceptance import Accepts, accepted_of, holds_from, may_use, parse_accepts
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, Body, Meta, meta_of
+from fedid.engine import Priority
+from fedid.errors import InvalidSpecError
+from fedid.reconcile.bot_use import refusal_of
+from fedid.reconcile.directory import key_of
+from fedid.reconcile.world import World
+
+__all__ = ["Acceptance", "Taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How far the servers that take a token hold what it is now."""
+
+    everywhere: frozenset[str]
+    """Fingerprints that every one of them holds, its pods included."""
+    lagging: tuple[ObjectKey, ...]
+    """Those that were not seen to hold all that they list."""
+    next_at: datetime | None
+    """When one of them will hold what it lists without anything else happening (the operator's clock)."""
+
+
+class Acceptance:
+    """Looks at servers and at those who present tokens to them."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+        self._parsed: dict[ObjectKey, tuple[str, int, Accepts | None]] = {}
+
+    def bots_of(self, server: Body, accepts: Accepts) -> list[Body]:
+        """Return the bots that a server accepts, by name."""
+        namespace, directory = server["metadata"]["namespace"], self._world.directory
+        bodies = (directory.get(key) for key in sorted(directory.keys(BOT_CLIENT)))
+        return [body for body in bodies if body is not None and accepts.matches(namespace, body)]
+
+    def servers_of(self, bot: Body, token: str | None = None) -> list[Body]:
+        """Return the servers that accept a bot, or one token of it; one on its way out takes nothing any more."""
+        found = []
+        for server in self._world.directory.servers():
+            accepts = self._accepts(server)
+            if accepts is None or "deletionTimestamp" in server["metadata"]:
+                continue
+            wanted = token is None or accepts.token in {None, token}
+            if wanted and accepts.matches(server["metadata"]["namespace"], bot):
+                found.append(server)
+        return found
+
+    def listing(self, bot_uid: str) -> list[ObjectKey]:
+        """Return the servers whose Secrets list a token of the bot, as their statuses tell."""
+        return [
+            key_of(server)
+            for server in self._world.directory.servers()
+            if any(entry.get("uid") == bot_uid for entry in _accepted(server))
+        ]
+
+    def out_of_step(self, bot: Body) -> list[ObjectKey]:
+        """Return who has something of the bot and should not, or has it not and should, as statuses tell."""
+        meta, now = meta_of(bot), self._world.clock.now()
+        refused = refusal_of(bot, meta.key, now, meta.key.namespace) is not None
+        wanted = {key_of(server) for server in self.servers_of(bot)} if not refused else set()
+        listing = set(self.listing(meta.uid))
+        made = any(one.get("fingerprint") for one in (bot.get("status") or {}).get("tokens") or ())
+        found = (listing - wanted) | ((wanted - listing) if made else set())
+        for key in self._world.directory.pods_of_bot(meta.key):
+            status = (self._world.directory.get(key) or {}).get("status") or {}
+            if key.namespace != meta.key.namespace and may_use(key.namespace, bot) != bool(status.get("delivered")):
+                found.add(key)
+        return sorted(found)
+
+    def wake_listing(self, gone: ObjectKey) -> None:
+        """Wake the servers that list a bot of a name that is gone, whoever took its finalizer off."""
+        name = f"{gone.namespace}/{gone.name}"
+        for server in self._world.directory.servers():
+            if any(entry.get("bot") == name for entry in _accepted(server)):
+                self._world.wake(key_of(server), Priority.DELETION)
+
+    def taken(self, bot: Body, tokens: Iterable[str]) -> dict[str, Taken]:
+        """Return for those of the tokens that servers take how far these hold them."""
+        found = {}
+        for name in tokens:
+            servers = self.servers_of(bot, name)
+            if servers:
+                found[name] = self._taken_by(servers, bot["metadata"]["uid"], name)
+        return found
+
+    def presented(self, bot: Meta, fingerprints: Mapping[str, str]) -> tuple[dict[str, bool], datetime | None]:
+        """Tell of each opaque token whether every pod that presents it has the one in use.
+
+        Args:
+            bot: Whose.
+            fingerprints: Of the tokens in use, by name.
+
+        Returns:
+            Token name to whether they have it, and when that will change without anything else happening.
+        """
+        now, waits = self._world.clock.now(), []
+        result: dict[str, bool] = {}
+        for key in self._world.directory.pods_of_bot(bot.key):
+            pod = self._world.directory.get(key) or {}
+            status: Mapping[str, Any] = pod.get("status") or {}
+            held = status.get("bot") or {}
+            if not status.get("delivered") or held.get("uid") != bot.uid:
+                continue
+            from_ = holds_from(status, told=bool((pod.get("spec") or {}).get("pods")))
+            for entry in held.get("tokens") or ():
+                name = entry.get("name")
+                has_it = entry.get("fingerprint") == fingerprints.get(name)
+                result[name] = result.get(name, True) and has_it and from_ is not None and from_ <= now
+                if has_it and from_ is not None and from_ > now:
+                    waits.append(from_)
+        return result, min(waits, default=None)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drop what is kept of a server that is gone."""
+        self._parsed.pop(key, None)
+
+    def _taken_by(self, servers: Iterable[Body], uid: str, token: str) -> Taken:
+        now, lagging, waits = self._world.clock.now(), [], []
+        everywhere: frozenset[str] | None = None
+        for server in servers:
+            status: Mapping[str, Any] = server.get("status") or {}
+            from_ = holds_from(status, told=bool((server.get("spec") or {}).get("pods")))
+            listed = accepted_of(status, uid, token) or frozenset()
+            if from_ is None or from_ > now:
+                lagging.append(key_of(server))
+                if from_ is not None:
+                    waits.append(from_)
+                listed = frozenset()
+            everywhere = listed if everywhere is None else everywhere & listed
+        return Taken(everywhere or frozenset(), tuple(lagging), min(waits, default=None))
+
+    def _accepts(self, server: Body) -> Accepts | None:
+        meta = meta_of(server)
+        known = self._parsed.get(meta.key)
+        if known is not None and known[:2] == (meta.uid, meta.generation):
+            return known[2]
+        try:
+            accepts = parse_accepts(server.get("spec") or {})
+        except InvalidSpecError:
+            accepts = None  # its own condition says so
+        self._parsed[meta.key] = (meta.uid, meta.generation, accepts)
+        return accepts
+
+
+def _accepted(server: Body) -> Iterable[Mapping[str, Any]]:
+    return (server.get("status") or {}).get("accepted") or ()

@@ -1,0 +1,209 @@
+"""A PodIdentity of a client: its pods mount what is published of a bot, in their platform's format, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, PrivateKeyJwt, ServiceAccount
+from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
+from fedid.domain.durations import spread
+from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_identity import PodIdentity
+from fedid.domain.resources import Body, meta_of, parse_bot_client
+from fedid.domain.rotation import PATIENCE
+from fedid.engine import Outcome, Priority
+from fedid.errors import Error, NotReadyError
+from fedid.platforms.identity import MountedIdentity
+from fedid.platforms.table import Renderer
+from fedid.reconcile.acceptance import Acceptance
+from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
+from fedid.reconcile.bot_use import published_tokens, refusal_of
+from fedid.reconcile.gate import backends_of, federation_name, realm_now
+from fedid.reconcile.nudges import Nudges
+from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
+from fedid.reconcile.status import newest_of, ready_at_generation, write_status
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["ClientIdentities"]
+
+
+_ENTRY: Final[Mapping[type[BotAuthentication], frozenset[str]]] = {
+    ClientSecret: frozenset({"client_secret"}),
+    PrivateKeyJwt: frozenset({"private_key", "key_id"}),
+    ServiceAccount: frozenset({"client_id"}),
+}
+"""What the entry of a bot's credential holds, by the way in which it authenticates."""
+
+
+class ClientIdentities:
+    """Brings PodIdentities of clients in line."""
+
+    def __init__(self, world: World, nudges: Nudges, acceptance: Acceptance) -> None:
+        """Work in this world; pods are told by `nudges`."""
+        self._world = world
+        self._nudges = nudges
+        self._acceptance = acceptance
+        self._secrets = PodSecrets(world)
+
+    async def make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> Outcome:
+        """Have the Secret hold what is published of the bot.
+
+        Raises:
+            Error: Nothing of the bot may be mounted, or not all of it is there yet.
+        """
+        if spec.bot is None:
+            message = "the PodIdentity of a client names no bot"
+            raise LookupError(message)
+        bot_key, bot = spec.bot, self._world.directory.get(spec.bot)
+        refusal = refusal_of(bot, bot_key, self._world.clock.now(), spec.meta.key.namespace)
+        mounted_uid = ((body.get("status") or {}).get("bot") or {}).get("uid")
+        another = bot is not None and mounted_uid is not None and mounted_uid != bot["metadata"]["uid"]
+        if another and refusal is None:
+            message = f"{bot_key} was made anew; what the former one was given is withdrawn"
+            body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
+        if refusal is not None:
+            await self._withdraw(body, spec, bot_key, refusal)
+            raise refusal
+        if bot is None:
+            return Outcome()
+        named = ((bot.get("spec") or {}).get("federationRef") or {}).get("name")
+        name = federation_name(self._world, named, bot.get("status") or {})
+        backends = backends_of(self._world, name)
+        if backends is None:
+            return Outcome()
+        credential = await self._credential(body, render, bot, bot_key, backends)
+        written = await self._secrets.deliver(body, spec, credential)
+        await self._secrets.drop_former(body, spec)
+        pods = await self._nudges.first(body, spec, [written])
+        await self._settle(body, spec, bot, credential, pods)
+        again_after, now = spread(backends.federation.resync_period, spec.meta.uid), realm_now(self._world, bot)
+        if credential.expires_at is not None and credential.expires_at > now:
+            again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
+        return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
+
+    async def _credential(
+        self, body: Body, render: Renderer, bot: Body, bot_key: ObjectKey, backends: Backends
+    ) -> Credential:
+        """Read what is published of the bot and render it.
+
+        Raises:
+            NotReadyError: Not everything is in Vault yet, or a server does not take it yet; the bot wakes this object
+                when it is.
+            InvalidSpecError: A template names a token that the bot has not.
+        """
+        uid = bot["metadata"]["uid"]
+        parsed = parse_bot_client(bot)
+        client_id, way = parsed.client_id, parsed.authentication
+        stored = await observe_stored(backends, bot_key, self._world.owner(uid), client_id, way)
+        status: Mapping[str, Any] = bot.get("status") or {}
+        declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
+        subject = next((c.subject for c in stored.claims.values()), None) or status.get("serviceAccountSubject")
+        published = published_tokens(stored)
+        absent = [name for name in declared if name not in published]
+        client = stored.client
+        if client is None or not _ENTRY[type(way)] <= client.data.keys() or subject is None or absent:
+            if ready_at_generation(bot):
+                self._world.wake(bot_key, Priority.DRIFT)  # it believes that all is published: have it look again
+            message = f"The credentials of {bot_key} are not all in Vault yet; its conditions say why"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
+        marks = {name: held.fingerprint for name, held in stored.opaque.items() if name in declared}
+        self._require_taken(body, bot, stored, marks)
+        mounted = [published[name] for name in declared]
+        identity = MountedIdentity(
+            client_id=client_id,
+            client_secret=client.data["client_secret"] if isinstance(way, ClientSecret) else None,
+            private_key=client.data["private_key"] if isinstance(way, PrivateKeyJwt) else None,
+            key_id=client.data["key_id"].reveal() if isinstance(way, PrivateKeyJwt) else None,
+            subject=subject,
+            issuer_url=backends.federation.keycloak.issuer_url,
+            tokens={name: token for name, (token, _) in zip(declared, mounted, strict=True)},
+        )
+        return Credential(
+            files=render(identity),
+            bot_uid=uid,
+            secret_version=client.version,
+            expires_at=min((token.expires_at for token, _ in mounted), default=None),
+            issued_at=max((issued_at for _, issued_at in mounted), default=None),
+            marks=marks,
+        )
+
+    def _require_taken(self, body: Body, bot: Body, stored: StoredCredentials, marks: Mapping[str, str]) -> None:
+        """See that servers take an opaque token before a pod presents it; who cannot be reached is not waited for long.
+
+        Raises:
+            NotReadyError: One of them does not yet.
+        """
+        held = ((body.get("status") or {}).get("bot") or {}).get("tokens") or ()
+        mounted = {entry.get("fingerprint") for entry in held}
+        now = self._world.clock.now()
+        for name, taken in self._acceptance.taken(bot, marks).items():
+            waited = now - stored.opaque[name].issued_at
+            if marks[name] in taken.everywhere or marks[name] in mounted or waited >= PATIENCE:
+                continue
+            left = PATIENCE - waited
+            until = min(left, taken.next_at - now) if taken.next_at is not None else left
+            key = meta_of(body).key
+            at = self._world.clock.monotonic() + max(until, timedelta()).total_seconds()
+            self._world.wake(key, look=False, at=at)
+            lagging = ", ".join(str(server) for server in taken.lagging[:3]) or "one that lists it yet"
+            message = f"Token {name} of {meta_of(bot).key} is not taken by every server yet: {lagging}"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
+
+    async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> Body:
+        """Set every key of the Secret empty and return the object as it is now.
+
+        The Secret stays, so that pods still start and say what is wrong.
+        """
+        status = body.get("status") or {}
+        mounted_uid = (status.get("bot") or {}).get("uid")
+        names = sorted({status.get("secretName") or spec.secret_name, spec.secret_name})
+        emptied = [written for name in names if (written := await self._secrets.empty(spec.meta, name)) is not None]
+        pods = await self._nudges.first(body, spec, emptied) if emptied else {}
+        if status.get("delivered") or pods.get("pods", status.get("pods")) != status.get("pods"):
+            bot = {"name": bot_key.name, "uid": mounted_uid} if mounted_uid else None
+            told = [
+                Condition(kind, False, reason_of(why), why.message)
+                for kind in (ConditionType.READY, ConditionType.PUBLISHED)
+            ]
+            fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None, **pods}
+            body = await write_status(self._world, body, told, fields) or body
+        if status.get("delivered"):
+            self._world.wake(bot_key, Priority.DELETION, look=False)
+        return body
+
+    async def _settle(
+        self, body: Body, spec: PodIdentity, bot: Body, credential: Credential, pods: Mapping[str, Any]
+    ) -> None:
+        bot_key = meta_of(bot).key
+        message = f"Secret {spec.secret_name} holds what is published of {bot_key}"
+        ready = Condition(ConditionType.READY, True, Reason.READY, message)
+        if credential.expires_at is not None and credential.expires_at <= realm_now(self._world, bot):
+            expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
+            ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
+        told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message))
+        held: dict[str, Any] = {
+            "name": bot_key.name,
+            "uid": credential.bot_uid,
+            "secretVersion": credential.secret_version,
+        }
+        if bot_key.namespace != spec.meta.key.namespace:
+            held["namespace"] = bot_key.namespace
+        if credential.marks:
+            held["tokens"] = [{"name": name, "fingerprint": mark} for name, mark in sorted(credential.marks.items())]
+        latest = newest_of(self._world, body)
+        fields = {
+            "secretName": spec.secret_name,
+            "secretHash": credential.digest,
+            "changedAt": changed_at(latest, credential, self._world.clock.now()),
+            "keys": sorted(credential.files),
+            "bot": held,
+            "delivered": True,
+            "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
+            **pods,
+        }
+        before = ((latest.get("status") or {}).get("bot") or {}).get("tokens")
+        await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
+        if before and before != held.get("tokens"):
+            self._world.wake(bot_key, Priority.DRIFT, look=False)  # the former token may wait for this
