@@ -241,6 +241,10 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
             {"key": "draining", "operator": "DoesNotExist"},
         ],
     }),
+    ("an ai4flwr client", POD, {"spec.platform": {"ai4flwr": {"distribution": "PyPI"}}}),
+    ("an ai4flwr client with all that it may say", POD, {
+        "spec.platform": {"ai4flwr": {"distribution": "Git", "token": "fleet", "caBundle": CERTIFICATE}}
+    }),
     ("pods by one condition", POD, {"spec.pods.selector.matchExpressions": [{"key": "app", "operator": "Exists"}]}),
     ("as many files of as many characters as a pod can have", POD, {
         FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}
