@@ -14,6 +14,11 @@ def _ai4flwr(**options: Any) -> dict[str, Any]:
     return _only("ai4flwr", {"distribution": "Git", **options})
 
 
+def _aiod(**options: Any) -> dict[str, Any]:
+    return _only("aiod", {"apiServer": "https://api.aiodp.eu/", **options})
+
+
+AIOD = "spec.platform.aiod"
 AI4FLWR = "spec.platform.ai4flwr"
 
 PLATFORM_ROWS: list[Row] = [
@@ -44,4 +49,22 @@ PLATFORM_ROWS: list[Row] = [
         f"{AI4FLWR}.caBundle",
         "replace that key",
     ),
+    ("aiod has no API server", _only("aiod", {}), f"{AIOD}.apiServer", "Required value"),
+    ("aiod has an API server without scheme", _aiod(apiServer="api.aiodp.eu"), f"{AIOD}.apiServer", "such as https://"),
+    (
+        "aiod has a password in a URL",
+        _aiod(apiServer="https://me:c2VjcmV0@api.aiodp.eu/"),
+        f"{AIOD}.apiServer",
+        "replace that password",
+    ),
+    (
+        "aiod has a realm in the address of Keycloak",
+        _aiod(authServer="https://auth.aiodp.eu/aiod-auth/realms/aiod"),
+        f"{AIOD}.authServer",
+        "leave out /realms/<realm>",
+    ),
+    ("aiod has a query in the address of Keycloak", _aiod(authServer="https://a.b/?c"), f"{AIOD}.authServer", "query"),
+    ("aiod has a version in a word", _aiod(version="last"), f"{AIOD}.version", "such as v2"),
+    ("aiod waits not at all", _aiod(requestTimeoutSeconds=0), f"{AIOD}.requestTimeoutSeconds", "greater than or equal"),
+    ("aiod waits in words", _aiod(requestTimeoutSeconds="10s"), f"{AIOD}.requestTimeoutSeconds", "must be of type"),
 ]
