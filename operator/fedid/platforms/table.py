@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from fedid.domain.fields import Body
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import ai4flwr, aiod, generic
-from fedid.platforms.identity import Identity
+from fedid.platforms import ai4flwr, aiod, bitfount, generic
+from fedid.platforms.identity import Identity, VaultPlace
 
 __all__ = ["PLATFORMS", "Platform", "Renderer", "renderer"]
 
@@ -26,12 +26,15 @@ class Platform(Generic[_Options]):
     """From its block, where that stands in the object, and the role, to its options; raises InvalidSpecError."""
     render: Callable[[Identity, _Options], dict[str, Sensitive]]
     """From the credential and the options to what each key of the Secret holds; raises InvalidSpecError."""
+    copied_from: Callable[[_Options], VaultPlace] | None = None
+    """From the options to the entry that a person made and that is copied; None: nothing is."""
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
     "generic": Platform(generic.parse, generic.render),
     "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render),
     "aiod": Platform(aiod.parse, aiod.render),
+    "bitfount": Platform(bitfount.parse, bitfount.render, bitfount.copied_from),
 }
 
 
