@@ -18,6 +18,12 @@ def _aiod(**options: Any) -> dict[str, Any]:
     return _only("aiod", {"apiServer": "https://api.aiodp.eu/", **options})
 
 
+def _bitfount(**options: Any) -> dict[str, Any]:
+    block = {"flavour": "ApiKey", "username": "ana", "credentialsFrom": {"vaultPath": "bitfount/site-a"}, **options}
+    return _only("bitfount", {key: value for key, value in block.items() if value is not None})
+
+
+BITFOUNT = "spec.platform.bitfount"
 AIOD = "spec.platform.aiod"
 AI4FLWR = "spec.platform.ai4flwr"
 
@@ -67,4 +73,42 @@ PLATFORM_ROWS: list[Row] = [
     ("aiod has a version in a word", _aiod(version="last"), f"{AIOD}.version", "such as v2"),
     ("aiod waits not at all", _aiod(requestTimeoutSeconds=0), f"{AIOD}.requestTimeoutSeconds", "greater than or equal"),
     ("aiod waits in words", _aiod(requestTimeoutSeconds="10s"), f"{AIOD}.requestTimeoutSeconds", "must be of type"),
+    ("bitfount has no flavour", _bitfount(flavour=None), f"{BITFOUNT}.flavour", "Required value"),
+    (
+        "bitfount has an unknown flavour",
+        _bitfount(flavour="Token"),
+        f"{BITFOUNT}.flavour",
+        'supported values: "ApiKey"',
+    ),
+    ("bitfount has no source", _bitfount(credentialsFrom=None), f"{BITFOUNT}.credentialsFrom", "Required value"),
+    (
+        "bitfount has its API key in the manifest",
+        _bitfount(credentialsFrom={"apiKey": "c2VjcmV0"}),
+        f"{BITFOUNT}.credentialsFrom.vaultPath",
+        "Required value",
+    ),
+    (
+        "bitfount copies from beside the path",
+        _bitfount(credentialsFrom={"vaultPath": "bitfount/../fedid"}),
+        f"{BITFOUNT}.credentialsFrom.vaultPath",
+        "such as bitfount/site-a",
+    ),
+    (
+        "bitfount copies from a template",
+        _bitfount(credentialsFrom={"vaultPath": "bitfount/{namespace}"}),
+        f"{BITFOUNT}.credentialsFrom.vaultPath",
+        "such as bitfount/site-a",
+    ),
+    (
+        "bitfount copies from a mount with slashes",
+        _bitfount(credentialsFrom={"vaultPath": "a", "vaultMount": "/secrets/"}),
+        f"{BITFOUNT}.credentialsFrom.vaultMount",
+        "such as secrets",
+    ),
+    ("a Bitfount API key has no owner", _bitfount(username=None), BITFOUNT, "needs username"),
+    ("a Bitfount owner has capitals", _bitfount(username="Ana"), f"{BITFOUNT}.username", "as the Hub does"),
+    ("a Bitfount owner has two dashes", _bitfount(username="a--b"), f"{BITFOUNT}.username", "as the Hub does"),
+    ("a Bitfount pod has a dot", _bitfount(podName="a.b"), f"{BITFOUNT}.podName", "as the Hub does"),
+    ("a Bitfount pod has a long name", _bitfount(podName="x" * 67), BITFOUNT, "choose a shorter podName"),
+    ("a Bitfount modeller has a pod", _bitfount(flavour="ModellerKey", username=None, podName="a"), BITFOUNT, "task"),
 ]

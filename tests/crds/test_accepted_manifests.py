@@ -256,6 +256,19 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
             }
         }
     }),
+    ("a Bitfount pod of the longest name", POD, {
+        "spec.platform": {
+            "bitfount": {
+                "flavour": "ApiKey",
+                "username": "a-b_c",
+                "podName": "x" * 64,
+                "credentialsFrom": {"vaultPath": "bitfount/site-a", "vaultMount": "kv/teams"},
+            }
+        }
+    }),
+    ("a Bitfount modeller", POD, {
+        "spec.platform": {"bitfount": {"flavour": "ModellerKey", "credentialsFrom": {"vaultPath": "a"}}}
+    }),
     ("pods by one condition", POD, {"spec.pods.selector.matchExpressions": [{"key": "app", "operator": "Exists"}]}),
     ("as many files of as many characters as a pod can have", POD, {
         FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}

@@ -8,9 +8,8 @@ import pytest
 
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import bitfount
-from fedid.platforms.identity import CopiedEntry, Identity, VaultPlace
-from fedid.platforms.table import renderer
+from fedid.platforms.identity import CopiedEntry, CopySource, Identity
+from fedid.platforms.table import copy_source, renderer
 from tests.platforms.samples import API_KEYS, KEY_PAIR, copied, server, trainer
 
 SOURCE = {"credentialsFrom": {"vaultPath": "bitfount/site-a"}}
@@ -27,18 +26,23 @@ def test_an_overlap_is_the_newer_key_while_both_are_good() -> None:
     """Pods get the key in use; the one before it is known by its id, for a person to end."""
     plain, both = copied(API_KEYS), copied(API_KEYS, {"api_key_id": "a6f0\n", "api_key": "former"})
     assert mounted(API, plain) == mounted(API, both)
-    options = bitfount.parse(API, "spec.platform.bitfount", "client")
     assert both.copied is not None
     assert plain.copied is not None
-    assert bitfount.hub_key_ids(both.copied, options) == ("b7a1", "a6f0")
-    assert bitfount.hub_key_ids(plain.copied, options) == ("b7a1",)
-    assert bitfount.hub_key_ids(CopiedEntry({}), options) == ()
+    assert both.copied.ids("api_key_id") == ("b7a1", "a6f0")
+    assert plain.copied.ids("api_key_id") == ("b7a1",)
+    assert CopiedEntry({}).ids("api_key_id") == ()
 
 
 def test_where_it_is_copied_from() -> None:
-    """The mount is the Federation's where none is named."""
-    parsed = bitfount.parse(API, "spec.platform.bitfount", "client")
-    assert bitfount.copied_from(parsed) == VaultPlace("bitfount/site-a", None)
+    """The mount is the Federation's where none is named; other platforms copy nothing."""
+    field = "spec.platform.bitfount.credentialsFrom"
+    api = CopySource(field, "bitfount/site-a", None, "api_key_id", "the Bitfount Hub")
+    assert copy_source("bitfount", API, "client") == api
+    there = {**PAIR, "credentialsFrom": {"vaultPath": "a/b", "vaultMount": "keys"}}
+    assert copy_source("bitfount", there, "client") == CopySource(field, "a/b", "keys", "key_id", "the Bitfount Hub")
+    assert copy_source("generic", {"files": {}}, "client") is None
+    with pytest.raises(InvalidSpecError, match="is no platform; write one of generic, "):
+        copy_source("bitcount", API, "client")
 
 
 @pytest.mark.parametrize("username", ["a", "a1", "a-b_c", "x" * 39, "0"])

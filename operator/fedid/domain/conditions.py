@@ -71,6 +71,7 @@ class Reason(StrEnum):
     TOKEN_MISSING = "TokenMissing"
     WAITING_FOR_BOT = "WaitingForBot"
     WAITING_FOR_CONSUMERS = "WaitingForConsumers"
+    MANUAL_REVOCATION_REQUIRED = "ManualRevocationRequired"
     CREDENTIALS_MISSING = "CredentialsMissing"
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     BACKEND_DENIED = "BackendDenied"

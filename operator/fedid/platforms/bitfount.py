@@ -16,9 +16,9 @@ from typing import Final
 from fedid.domain.fields import Body, section, text, text_or_none
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms.identity import CopiedEntry, Identity, ServedIdentity, VaultPlace
+from fedid.platforms.identity import CopiedEntry, CopySource, Identity, ServedIdentity
 
-__all__ = ["Bitfount", "copied_from", "hub_key_ids", "parse", "render"]
+__all__ = ["Bitfount", "copied_from", "parse", "render"]
 
 API_KEY: Final = "ApiKey"
 MODELLER_KEY: Final = "ModellerKey"
@@ -40,7 +40,7 @@ class Bitfount:
 
     flavour: str
     """`ApiKey` or `ModellerKey`."""
-    source: VaultPlace
+    source: CopySource
     username: str | None = None
     """Of the API key's owner in the Hub."""
     pod_name: str | None = None
@@ -59,9 +59,14 @@ def parse(options: Body, path: str, role: str) -> Bitfount:
     if flavour not in _ID:
         message = f"{path}.flavour is {flavour[:40]!r}; write ApiKey or ModellerKey"
         raise InvalidSpecError(message)
-    place = section(options, f"{path}.credentialsFrom")
-    source = VaultPlace(
-        text(place, f"{path}.credentialsFrom.vaultPath"), text_or_none(place, f"{path}.credentialsFrom.vaultMount")
+    field = f"{path}.credentialsFrom"
+    place = section(options, field)
+    source = CopySource(
+        field=field,
+        path=text(place, f"{field}.vaultPath"),
+        mount=text_or_none(place, f"{field}.vaultMount"),
+        id_key=_ID[flavour],
+        authority="the Bitfount Hub",
     )
     username = text_or_none(options, f"{path}.username")
     pod_name = text_or_none(options, f"{path}.podName")
@@ -75,7 +80,7 @@ def parse(options: Body, path: str, role: str) -> Bitfount:
     return Bitfount(flavour, source, username, pod_name)
 
 
-def copied_from(options: Bitfount) -> VaultPlace:
+def copied_from(options: Bitfount) -> CopySource:
     """Return where the credential was laid."""
     return options.source
 
@@ -98,7 +103,7 @@ def render(identity: Identity, options: Bitfount) -> dict[str, Sensitive]:
             # Read by `readline()` and never stripped: with a line end it would be another id, and registered anew.
             "modeller_key_id.txt": _word(entry, "key_id"),
         }
-    if len(ids := hub_key_ids(entry, options)) > len(set(ids)):
+    if len(ids := entry.ids("api_key_id")) > len(set(ids)):
         message = f"{_where('previous_api_key_id')} is the id in use; write the one before it, or take it out"
         raise InvalidSpecError(message)
     files = {
@@ -109,16 +114,6 @@ def render(identity: Identity, options: Bitfount) -> dict[str, Sensitive]:
     if options.pod_name is not None:
         files["BITFOUNT_POD_NAME"] = Sensitive(options.pod_name)
     return files
-
-
-def hub_key_ids(entry: CopiedEntry, options: Bitfount) -> tuple[str, ...]:
-    """Return the ids of the keys that only a person can end, in the Hub: the one in use, then the one before it.
-
-    Two API keys can be good at a time, which is all that an overlap needs.
-    """
-    name = _ID[options.flavour]
-    slots = (entry.values.get(name), entry.previous.get(name))
-    return tuple(slot.reveal().strip() for slot in slots if slot is not None)
 
 
 def _check_names(path: str, username: str | None, pod_name: str | None) -> None:

@@ -11,13 +11,13 @@ from fedid.domain.sensitive import Sensitive
 __all__ = [
     "AcceptedBot",
     "CopiedEntry",
+    "CopySource",
     "Endpoints",
     "Identity",
     "MountedIdentity",
     "OidcClient",
     "PublishedToken",
     "ServedIdentity",
-    "VaultPlace",
 ]
 
 
@@ -74,13 +74,19 @@ class PublishedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class VaultPlace:
-    """Where in Vault a person laid a credential that is to be copied."""
+class CopySource:
+    """Where in Vault a person laid a credential that is to be copied, and who alone can end it."""
 
+    field: str
+    """Field of the PodIdentity that names the place."""
     path: str
     """Relative to the mount."""
-    mount: str | None = None
+    mount: str | None
     """None: that of the Federation."""
+    id_key: str
+    """Key of the entry under which the credential's id lies, which is no secret."""
+    authority: str
+    """Where a person ends it, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,11 @@ class CopiedEntry:
     """What is in use."""
     previous: Mapping[str, Sensitive] = field(default_factory=dict)
     """What was in use before and is good too, by the same keys; empty: there is none."""
+
+    def ids(self, id_key: str) -> tuple[str, ...]:
+        """Return the ids of what only a person can end: of the one in use, then of the one before it."""
+        slots = (self.values.get(id_key), self.previous.get(id_key))
+        return tuple(slot.reveal().strip() for slot in slots if slot is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,23 @@ from fedid.domain.resources import BOT_CLIENT, Body, meta_of, parse_bot_client
 from fedid.domain.token_entries import OpaqueToken
 from fedid.domain.tokens import TokenClaims
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, NotReadyError, StaleObjectError
+from fedid.errors import (
+    BackendUnavailableError,
+    Error,
+    InvalidSpecError,
+    NotGrantedError,
+    NotReadyError,
+    OwnershipConflictError,
+    StaleObjectError,
+)
 from fedid.platforms.identity import MountedIdentity, PublishedToken
-from fedid.platforms.table import Renderer, renderer
+from fedid.platforms.table import Renderer, copy_source, renderer
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
-from fedid.reconcile.gate import backends_of, federation_name, realm_now
+from fedid.reconcile.copied_entries import begin, farewell, read_copied, with_copied
+from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets
-from fedid.reconcile.status import newest_of, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["PodIdentityReconciler"]
@@ -54,6 +63,7 @@ class PodIdentityReconciler:
         """
         meta = meta_of(body)
         if meta.deleting:
+            await farewell(self._world, body)
             return Outcome()  # the Secret goes with its owner
         try:
             spec = parse_pod_identity(body)
@@ -84,6 +94,15 @@ class PodIdentityReconciler:
         backends = backends_of(self._world, name)
         if backends is None:
             return Outcome()
+        if (source := copy_source(spec.platform, spec.options, spec.role)) is not None:
+            if not self._world.directory.knows_namespace(spec.meta.key.namespace):
+                return Outcome(self._world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide
+            try:
+                copied = await read_copied(self._world, backends, spec.meta.key.namespace, source)
+            except (InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError) as why:
+                await self._withdraw(body, spec, bot_key, why)
+                raise
+            body, render = await begin(self._world, body, copied, source), with_copied(render, copied)
         credential = await self._credential(render, bot, bot_key, backends)
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
@@ -150,6 +169,7 @@ class PodIdentityReconciler:
                 Condition(kind, False, reason_of(why), why.message)
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
             ]
+            told += kept_conditions(body, (ConditionType.REVOKED,))
             fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None, **pods}
             body = await write_status(self._world, body, told, fields) or body
         if status.get("delivered"):
@@ -164,7 +184,9 @@ class PodIdentityReconciler:
         if credential.expires_at is not None and credential.expires_at <= realm_now(self._world, bot):
             expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
             ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
-        told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message))
+        latest = newest_of(self._world, body)
+        told = [ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message)]
+        told += kept_conditions(latest, (ConditionType.REVOKED,))
         fields = {
             "secretName": spec.secret_name,
             "secretHash": credential.digest,
@@ -174,7 +196,6 @@ class PodIdentityReconciler:
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
         }
-        latest = newest_of(self._world, body)
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
 
     async def _tell(self, body: Body, error: Error, generation: int) -> None:
@@ -189,6 +210,7 @@ class PodIdentityReconciler:
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
+        told += kept_conditions(body, (ConditionType.REVOKED,))
         await write_status(self._world, body, told, {}, generation=generation)
 
 
