@@ -146,6 +146,7 @@ async def test_nothing_is_read_where_no_grant_leads(granted: str, source: dict[s
     told = copying.told(ConditionType.READY)
     assert told is not None
     assert told[:2] == ("False", reason)
+    assert told[2].startswith("spec.platform.bitfount.credentialsFrom leads to") or reason == "NotGranted"
     assert copying.mounted is None
     stores = (copying.operator.store, copying.operator.store.mounts["platforms"])
     assert [call for store in stores for call in store.calls if call.operation == "read_unmarked"] == []
