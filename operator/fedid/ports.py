@@ -287,6 +287,15 @@ class Entries(Protocol):
             BackendRejectedError: The mount does not exist or is no KV engine (reason `MountMismatch`).
         """
 
+    async def read_unmarked(self, path: str) -> StoredEntry | None:
+        """Return what a person laid at the path; no data if it carries an owner mark, whosever.
+
+        Only for a place that a grant lists: nothing else says who may see it.
+
+        Raises:
+            BackendRejectedError: As `read`.
+        """
+
     async def write(
         self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
     ) -> int:

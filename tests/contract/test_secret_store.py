@@ -169,6 +169,23 @@ async def test_a_strangers_entry_is_left_alone(
     )
 
 
+async def test_what_a_person_laid_there_is_read_in_so_many_words(world: StoreWorld, path: str) -> None:
+    """Only with the call made for it, only without a mark, and whatever the values are."""
+    assert await world.store.read_unmarked(path) is None
+    world.put_by_hand(path, {"api_key": "k\n", "previous_api_key": ""}, None)
+    data = {"api_key": Sensitive("k\n"), "previous_api_key": Sensitive("")}
+    version = 1 if world.kv_version == 2 else 0
+    assert await world.store.read_unmarked(path) == StoredEntry(data, version, None)
+    assert await world.store.read(path, OURS.owner) == StoredEntry({}, version, None)
+
+
+@pytest.mark.parametrize("mark", [OURS, THEIRS], ids=["our own", "another's"])
+async def test_what_is_marked_was_laid_there_by_nobody(world: StoreWorld, path: str, mark: VaultMark) -> None:
+    """What an operator made is not handed out as a person's, whichever operator it was."""
+    world.put_by_hand(path, {"token": "t"}, mark)
+    assert await world.store.read_unmarked(path) == StoredEntry({}, 1 if world.kv_version == 2 else 0, mark.owner)
+
+
 @only_v2
 async def test_a_strangers_empty_mark_is_left_alone(world: StoreWorld, path: str) -> None:
     """A path that a stranger has only marked is theirs already."""

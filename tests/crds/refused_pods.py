@@ -98,6 +98,12 @@ POD_ROWS: list[Row] = [
         "generic: {files:",
     ),
     (
+        "a pod has two platforms",
+        {"spec.platform.ai4flwr": {"distribution": "PyPI"}},
+        "spec.platform",
+        "set exactly one platform",
+    ),
+    (
         "a pod mounts no file",
         {FILES: {}},
         FILES,

@@ -250,6 +250,34 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
             {"key": "draining", "operator": "DoesNotExist"},
         ],
     }),
+    ("an ai4flwr client", POD, {"spec.platform": {"ai4flwr": {"distribution": "PyPI"}}}),
+    ("an ai4flwr client with all that it may say", POD, {
+        "spec.platform": {"ai4flwr": {"distribution": "Git", "token": "fleet", "caBundle": CERTIFICATE}}
+    }),
+    ("an aiod bot", POD, {"spec.platform": {"aiod": {"apiServer": "https://api.aiodp.eu"}}}),
+    ("an aiod bot with all that it may say", POD, {
+        "spec.platform": {
+            "aiod": {
+                "apiServer": "https://api.aiodp.eu/v/",
+                "authServer": "http://[2001:db8::1]:8080/aiod-auth/",
+                "version": "v2",
+                "requestTimeoutSeconds": 3600,
+            }
+        }
+    }),
+    ("a Bitfount pod of the longest name", POD, {
+        "spec.platform": {
+            "bitfount": {
+                "flavour": "ApiKey",
+                "username": "a-b_c",
+                "podName": "x" * 64,
+                "credentialsFrom": {"vaultPath": "bitfount/site-a", "vaultMount": "kv/teams"},
+            }
+        }
+    }),
+    ("a Bitfount modeller", POD, {
+        "spec.platform": {"bitfount": {"flavour": "ModellerKey", "credentialsFrom": {"vaultPath": "a"}}}
+    }),
     ("pods by one condition", POD, {"spec.pods.selector.matchExpressions": [{"key": "app", "operator": "Exists"}]}),
     ("as many files of as many characters as a pod can have", POD, {
         FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}

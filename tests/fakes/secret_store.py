@@ -95,7 +95,14 @@ class FakeSecretStore:
 
     async def read(self, path: str, owner: str) -> StoredEntry | None:
         """Return what lies at the path; data only under this mark."""
-        await self._begin("read", path)
+        return await self._read("read", path, owner)
+
+    async def read_unmarked(self, path: str) -> StoredEntry | None:
+        """Return what a person laid at the path; no data under any mark."""
+        return await self._read("read_unmarked", path, None)
+
+    async def _read(self, operation: str, path: str, owner: str | None) -> StoredEntry | None:
+        await self._begin(operation, path)
         entry = self.entries.get(path)
         if entry is None:
             return None

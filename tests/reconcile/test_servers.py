@@ -268,6 +268,27 @@ async def test_what_a_hand_puts_beside_a_token_in_vault_is_taken_by_nobody() -> 
         assert loop.presented() in loop.taken()
 
 
+async def test_a_server_whose_files_cannot_be_made_lists_nobody_who_is_refused() -> None:
+    """A platform that takes one bot only: others that join change nothing, but once the one goes, so does its token."""
+    loop = await Loop().begun()
+    loop.watched = False
+    spec = {**server(), "platform": {"ai4flwr": {"distribution": "PyPI"}}}
+    loop.cluster.apply(POD_IDENTITY, NAMESPACE, "aggregator", spec)
+    await loop.advance(5)
+    data = loop.cluster.secrets[NAMESPACE, "aggregator"].data
+    assert data["token"].reveal().strip() == loop.presented()
+    for name in ("second", "third"):
+        loop.cluster.apply(BOT_CLIENT, NAMESPACE, name, BOT, labels=LABELS)
+    await loop.advance(5)
+    assert loop.ready(POD_IDENTITY, "aggregator") == ("False", "InvalidSpec")
+    assert loop.cluster.secrets[NAMESPACE, "aggregator"].data["token"].reveal().strip() == loop.presented()
+    loop.cluster.delete(BOT_CLIENT, NAMESPACE, "trainer")
+    await loop.advance(5)
+    assert not any(loop.cluster.secrets[NAMESPACE, "aggregator"].data.values())
+    await loop.advance(60)
+    assert ObjectKey(BOT_CLIENT, NAMESPACE, "trainer") not in loop.cluster.bodies
+
+
 async def test_a_second_pass_writes_nothing() -> None:
     """Neither of a server nor of those it takes."""
     loop = await Loop().begun()

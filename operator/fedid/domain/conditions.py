@@ -72,6 +72,7 @@ class Reason(StrEnum):
     WAITING_FOR_BOT = "WaitingForBot"
     WAITING_FOR_CONSUMERS = "WaitingForConsumers"
     WAITING_FOR_VERIFIERS = "WaitingForVerifiers"
+    MANUAL_REVOCATION_REQUIRED = "ManualRevocationRequired"
     CREDENTIALS_MISSING = "CredentialsMissing"
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     BACKEND_DENIED = "BackendDenied"

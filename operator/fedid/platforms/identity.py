@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fedid.domain.sensitive import Sensitive
 
-__all__ = ["AcceptedBot", "Endpoints", "Identity", "MountedIdentity", "OidcClient", "PublishedToken", "ServedIdentity"]
+__all__ = [
+    "AcceptedBot",
+    "CopiedEntry",
+    "CopySource",
+    "Endpoints",
+    "Identity",
+    "MountedIdentity",
+    "OidcClient",
+    "PublishedToken",
+    "ServedIdentity",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,37 @@ class PublishedToken:
 
 
 @dataclass(frozen=True, slots=True)
+class CopySource:
+    """Where in Vault a person laid a credential that is to be copied, and who alone can end it."""
+
+    field: str
+    """Field of the PodIdentity that names the place."""
+    path: str
+    """Relative to the mount."""
+    mount: str | None
+    """None: that of the Federation."""
+    id_key: str
+    """Key of the entry under which the credential's id lies, which is no secret."""
+    authority: str
+    """Where a person ends it, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedEntry:
+    """A credential of a platform that takes none from here, as a person laid it into Vault."""
+
+    values: Mapping[str, Sensitive]
+    """What is in use."""
+    previous: Mapping[str, Sensitive] = field(default_factory=dict)
+    """What was in use before and is good too, by the same keys; empty: there is none."""
+
+    def ids(self, id_key: str) -> tuple[str, ...]:
+        """Return the ids of what only a person can end: of the one in use, then of the one before it."""
+        slots = (self.values.get(id_key), self.previous.get(id_key))
+        return tuple(slot.reveal().strip() for slot in slots if slot is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class MountedIdentity:
     """The published credential of one bot and where it is good: `role: client`."""
 
@@ -78,6 +119,8 @@ class MountedIdentity:
     """PEM (PKCS#8, P-256) of a bot that signs its assertions."""
     key_id: str | None = None
     """The `kid` that it names in them."""
+    copied: CopiedEntry | None = None
+    """What lies beside it in Vault for a platform that takes nothing from Keycloak."""
 
     @property
     def endpoints(self) -> Endpoints:

@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 from fedid.domain.fields import Body
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import generic
-from fedid.platforms.identity import Identity
+from fedid.platforms import ai4flwr, aiod, bitfount, generic
+from fedid.platforms.identity import CopySource, Identity
 
-__all__ = ["PLATFORMS", "Platform", "Renderer", "renderer"]
+__all__ = ["PLATFORMS", "Platform", "Renderer", "copy_source", "renderer"]
 
 _Options = TypeVar("_Options")
 Renderer = Callable[[Identity], dict[str, Sensitive]]
@@ -26,10 +26,15 @@ class Platform(Generic[_Options]):
     """From its block, where that stands in the object, and the role, to its options; raises InvalidSpecError."""
     render: Callable[[Identity, _Options], dict[str, Sensitive]]
     """From the credential and the options to what each key of the Secret holds; raises InvalidSpecError."""
+    copied_from: Callable[[_Options], CopySource] | None = None
+    """From the options to the entry that a person made and that is copied; None: nothing is."""
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
     "generic": Platform(generic.parse, generic.render),
+    "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render),
+    "aiod": Platform(aiod.parse, aiod.render),
+    "bitfount": Platform(bitfount.parse, bitfount.render, bitfount.copied_from),
 }
 
 
@@ -44,9 +49,30 @@ def renderer(platform: str, options: Body, role: str) -> Renderer:
     Raises:
         InvalidSpecError: There is no such platform, or an option of it means nothing; the message names the field.
     """
-    known = PLATFORMS.get(platform)
-    if known is None:
-        message = f"spec.platform.{platform} is no platform; write one of {', '.join(PLATFORMS)}"
-        raise InvalidSpecError(message)
+    known = _known(platform)
     parsed = known.parse(options, f"spec.platform.{platform}", role)
     return lambda identity: known.render(identity, parsed)
+
+
+def copy_source(platform: str, options: Body, role: str) -> CopySource | None:
+    """Return the entry that a person made and that a PodIdentity copies, None if it copies nothing.
+
+    Args:
+        platform: As for `renderer`.
+        options: As for `renderer`.
+        role: As for `renderer`.
+
+    Raises:
+        InvalidSpecError: As `renderer`.
+    """
+    known = _known(platform)
+    if known.copied_from is None:
+        return None
+    return known.copied_from(known.parse(options, f"spec.platform.{platform}", role))
+
+
+def _known(platform: str) -> Platform[Any]:
+    if platform not in PLATFORMS:
+        message = f"spec.platform.{platform} is no platform; write one of {', '.join(PLATFORMS)}"
+        raise InvalidSpecError(message)
+    return PLATFORMS[platform]

@@ -14,16 +14,17 @@ from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, meta_of, parse_bot_client
 from fedid.domain.rotation import PATIENCE
 from fedid.engine import Outcome, Priority
-from fedid.errors import Error, NotReadyError
+from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError
 from fedid.platforms.identity import MountedIdentity
-from fedid.platforms.table import Renderer
+from fedid.platforms.table import Renderer, copy_source
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
 from fedid.reconcile.bot_use import published_tokens, refusal_of
-from fedid.reconcile.gate import backends_of, federation_name, realm_now
+from fedid.reconcile.copied_entries import begin, read_copied, with_copied
+from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
-from fedid.reconcile.status import newest_of, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["ClientIdentities"]
@@ -73,6 +74,15 @@ class ClientIdentities:
         backends = backends_of(self._world, name)
         if backends is None:
             return Outcome()
+        if (source := copy_source(spec.platform, spec.options, spec.role)) is not None:
+            if not self._world.directory.knows_namespace(spec.meta.key.namespace):
+                return Outcome(self._world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide
+            try:
+                copied = await read_copied(self._world, backends, spec.meta.key.namespace, source)
+            except (InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError) as why:
+                await self._withdraw(body, spec, bot_key, why)
+                raise
+            body, render = await begin(self._world, body, copied, source), with_copied(render, copied)
         credential = await self._credential(body, render, bot, bot_key, backends)
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
@@ -167,6 +177,7 @@ class ClientIdentities:
                 Condition(kind, False, reason_of(why), why.message)
                 for kind in (ConditionType.READY, ConditionType.PUBLISHED)
             ]
+            told += kept_conditions(body, (ConditionType.REVOKED,))
             fields = {"delivered": False, "bot": bot, "tokenExpiresAt": None, "secretHash": None, **pods}
             body = await write_status(self._world, body, told, fields) or body
         if status.get("delivered"):
@@ -182,7 +193,9 @@ class ClientIdentities:
         if credential.expires_at is not None and credential.expires_at <= realm_now(self._world, bot):
             expired = f"but a token in it expired at {rfc3339(credential.expires_at)}; the bot's conditions say why"
             ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
-        told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message))
+        latest = newest_of(self._world, body)
+        told = [ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message)]
+        told += kept_conditions(latest, (ConditionType.REVOKED,))
         held: dict[str, Any] = {
             "name": bot_key.name,
             "uid": credential.bot_uid,
@@ -192,7 +205,6 @@ class ClientIdentities:
             held["namespace"] = bot_key.namespace
         if credential.marks:
             held["tokens"] = [{"name": name, "fingerprint": mark} for name, mark in sorted(credential.marks.items())]
-        latest = newest_of(self._world, body)
         fields = {
             "secretName": spec.secret_name,
             "secretHash": credential.digest,

@@ -10,10 +10,11 @@ from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, Stale
 from fedid.platforms.table import renderer
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.client_identity import ClientIdentities
+from fedid.reconcile.copied_entries import farewell
 from fedid.reconcile.gate import realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.server_identity import ServerIdentities
-from fedid.reconcile.status import newest_of, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import World
 
 __all__ = ["PodIdentityReconciler"]
@@ -38,6 +39,7 @@ class PodIdentityReconciler:
         """
         meta = meta_of(body)
         if meta.deleting:
+            await farewell(self._world, body)
             return Outcome()  # the Secret goes with its owner
         try:
             spec = parse_pod_identity(body)
@@ -60,6 +62,7 @@ class PodIdentityReconciler:
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
+        told += kept_conditions(body, (ConditionType.REVOKED,))
         await write_status(self._world, body, told, {}, generation=generation)
 
     def _bot(self, body: Body) -> Body | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedid.domain.acceptance import accepted_of
-from fedid.domain.conditions import Condition, ConditionType, Reason
+from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
 from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity
@@ -71,7 +71,11 @@ class ServerIdentities:
             return Outcome()  # the Federation is looked at first, and wakes this object
         listed, trouble = await self._listed(body, spec)
         identity = ServedIdentity(backends.federation.keycloak.issuer_url, _by_bot(listed))
-        credential = Credential(files=render(identity))
+        try:
+            credential = Credential(files=render(identity))
+        except InvalidSpecError as why:
+            await self._withdraw(body, spec, listed, why)
+            raise
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
@@ -142,6 +146,18 @@ class ServerIdentities:
             message = f"Token {token} of {meta.key} is not in Vault as the bot made it; its conditions say why"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
         return _Listed(meta.key, meta.uid, token, parse_bot_client(bot).client_id, subject, tokens)
+
+    async def _withdraw(self, body: Body, spec: PodIdentity, listed: Sequence[_Listed], why: Error) -> None:
+        """Empty the Secret if it lists a bot that is not accepted any more: what is to stay cannot be rendered."""
+        told = (body.get("status") or {}).get("accepted") or ()
+        if {entry.get("uid") for entry in told} <= {one.uid for one in listed}:
+            return
+        emptied = await self._secrets.empty(spec.meta, spec.secret_name)
+        pods = await self._nudges.first(body, spec, [emptied]) if emptied is not None else {}
+        kinds = (ConditionType.READY, ConditionType.PUBLISHED)
+        conditions = [Condition(kind, False, reason_of(why), why.message) for kind in kinds]
+        fields = {"delivered": False, "secretHash": None, "accepted": None, "acceptedBots": 0, **pods}
+        await write_status(self._world, newest_of(self._world, body), conditions, fields)
 
     async def _settle(  # noqa: PLR0913 - everything that the status tells
         self,

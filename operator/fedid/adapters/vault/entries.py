@@ -39,8 +39,8 @@ def conflict(path: str, owner: str | None) -> OwnershipConflictError:
     return OwnershipConflictError(message, backend=BACKEND)
 
 
-def shown_data(data: Mapping[str, Any], *, found: str | None, owner: str) -> dict[str, Sensitive]:
-    """Return the data without the mark, or nothing if the mark found is not the owner's."""
+def shown_data(data: Mapping[str, Any], *, found: str | None, owner: str | None) -> dict[str, Sensitive]:
+    """Return the data without the mark, or nothing if the mark found is another than the owner's (None: no mark)."""
     if found != owner:
         return {}
     return {key: Sensitive(_text(value)) for key, value in data.items() if key not in {OWNER, OBJECT}}

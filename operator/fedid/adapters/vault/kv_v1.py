@@ -40,8 +40,8 @@ class KvV1Layout:
         """Return the capabilities that the operator needs, by path pattern below the prefix."""
         return {f"{self._mount}/{prefix}/*": frozenset({"create", "read", "update", "delete", "list"})}
 
-    async def read(self, path: str, owner: str) -> StoredEntry | None:
-        """Return what lies there; one call."""
+    async def read(self, path: str, owner: str | None) -> StoredEntry | None:
+        """Return what lies there, data only under this mark (None: no mark); one call."""
         data = await self._data(path)
         if data is None:
             return None

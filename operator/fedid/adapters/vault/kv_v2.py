@@ -60,8 +60,8 @@ class KvV2Layout:
             f"{self._mount}/metadata/{prefix}/*": frozenset({"create", "read", "update", "delete", "list"}),
         }
 
-    async def read(self, path: str, owner: str) -> StoredEntry | None:
-        """Return what lies there; one call unless there is no data."""
+    async def read(self, path: str, owner: str | None) -> StoredEntry | None:
+        """Return what lies there, data only under this mark (None: no mark); one call unless there is no data."""
         try:
             answer = await self._kv.read_secret_version(path, mount_point=self._mount, raise_on_deleted_version=True)
         except LostVersionError:

@@ -29,7 +29,7 @@ class _Layout(Protocol):
     @property
     def version(self) -> int: ...
     def needs(self, prefix: str) -> dict[str, frozenset[str]]: ...
-    async def read(self, path: str, owner: str) -> StoredEntry | None: ...
+    async def read(self, path: str, owner: str | None) -> StoredEntry | None: ...
     async def write(
         self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
     ) -> int: ...
@@ -47,6 +47,11 @@ class _MountEntries:
         """Return what lies at the path; data only if it carries this owner mark."""
         with translated():
             return await (await self._layout()).read(checked_path(path), owner)
+
+    async def read_unmarked(self, path: str) -> StoredEntry | None:
+        """Return what a person laid at the path; no data if it carries an owner mark, whosever."""
+        with translated():
+            return await (await self._layout()).read(checked_path(path), None)
 
     async def write(
         self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
