@@ -249,9 +249,18 @@ async def test_a_pod_of_another_namespace_mounts_a_bot_only_with_its_owners_cons
     loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", {**BOT, "allowedNamespaces": [OTHER]})
     await loop.advance(10)
     assert loop.cluster.secrets[OTHER, "guest"].data["token"].reveal() == loop.presented()
+    seen = loop.presented()
     loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", BOT)
     await loop.advance(5)
     assert loop.cluster.secrets[OTHER, "guest"].data["token"].reveal() == ""
+    await loop.advance(20)
+    assert loop.presented() != seen, "what was seen elsewhere is replaced"
+    await loop.advance(400)
+    assert seen not in loop.taken()
+    current = loop.presented()
+    loop.rotate("secret-1")
+    await loop.advance(400)
+    assert loop.presented() == current, "once, and not again for something else"
 
 
 async def test_what_a_hand_puts_beside_a_token_in_vault_is_taken_by_nobody() -> None:

@@ -17,11 +17,13 @@ from fedid.domain.label_selector import LabelSelector, checked_selector
 
 __all__ = [
     "Accepts",
+    "Sharing",
     "accepted_of",
     "allowed_namespaces",
     "holds_from",
     "may_use",
     "parse_accepts",
+    "sharing_of",
 ]
 
 _NUDGED_SEE = timedelta(seconds=4)
@@ -75,6 +77,26 @@ def allowed_namespaces(bot: Body) -> frozenset[str]:
 def may_use(namespace: str, bot: Body) -> bool:
     """Tell whether PodIdentities of a namespace may use a bot."""
     return namespace == bot["metadata"]["namespace"] or namespace in allowed_namespaces(bot)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who else may use a bot, and how often somebody lost it."""
+
+    namespaces: frozenset[str]
+    withdrawals: int
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the status remembers."""
+        return {"sharedWith": sorted(self.namespaces) or None, "withdrawals": self.withdrawals or None}
+
+
+def sharing_of(bot: Body) -> Sharing:
+    """Return it as it is now; who was ever let in may have seen everything, whether or not he mounted it."""
+    status = bot.get("status") or {}
+    before, now = frozenset(status.get("sharedWith") or ()), allowed_namespaces(bot)
+    lost = 1 if before - now else 0
+    return Sharing(now, int(status.get("withdrawals") or 0) + lost)
 
 
 def accepted_of(server_status: Mapping[str, Any], bot_uid: str, token: str) -> frozenset[str] | None:

@@ -134,7 +134,7 @@ def _entry_of(desired: DesiredBot, held: HeldKeys) -> dict[str, Sensitive]:
 def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | None, uid: str, now: datetime) -> bool:
     if key_published_unrecorded(observed):
         return False
-    if request is not None and request.secret and observed.recorded.secret_rotated_for != request.value:
+    if request is not None and request.wants_secret(observed.recorded.secret_rotated_for):
         return True
     every, issued_at = desired.rotation.every, observed.keys.issued_at
     return every is not None and issued_at is not None and now >= rotation_due_at(issued_at, every, uid)

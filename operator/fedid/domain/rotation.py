@@ -29,6 +29,7 @@ LONGEST_REQUEST = 128
 PATIENCE = timedelta(minutes=5)
 """How long consumers that cannot be reached hold up the end of a former secret or key at least."""
 _REQUEST = re.compile(r"(token|secret|all)(-.*)?", re.DOTALL)
+_WITHDRAWN = "#withdrawn-"
 _SOONEST = 0.1
 """The part of its period that a token is left alone at least."""
 _SPREAD = 0.1
@@ -36,31 +37,61 @@ _SPREAD = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RotationRequest:
-    """What a person asks to be replaced now."""
+    """What is to be replaced now, by the annotation or because somebody who saw it may not use it any more.
+
+    What is remembered with each credential is the value of the annotation and the count of such withdrawals.
+    """
 
     value: str
-    """Of the annotation; kept in the status with each credential that was replaced for it."""
+    """Of the annotation; empty: there is none."""
     tokens: bool
     secret: bool
+    withdrawals: int = 0
+    """How often a namespace lost the bot so far; each time everything is replaced."""
 
     @property
     def meaningless(self) -> bool:
         """Whether the value asks for nothing that there is."""
-        return not (self.tokens or self.secret)
+        return bool(self.value) and not (self.tokens or self.secret)
+
+    def wants_secret(self, remembered: str | None) -> bool:
+        """Tell whether the secret, or key, is to be replaced, by what is remembered with it."""
+        return self._wants(remembered, asked=self.secret)
+
+    def wants_token(self, remembered: str | None) -> bool:
+        """Tell whether a token is to be replaced, by what is remembered with it."""
+        return self._wants(remembered, asked=self.tokens)
+
+    def secret_memory(self, before: str | None) -> str | None:
+        """Return what to remember with a secret, or key, that is made now."""
+        return self._memory(before, asked=self.secret)
+
+    def token_memory(self, before: str | None) -> str | None:
+        """Return what to remember with a token that is made now."""
+        return self._memory(before, asked=self.tokens)
+
+    def _wants(self, remembered: str | None, *, asked: bool) -> bool:
+        value, withdrawals = _remembered(remembered)
+        return (asked and value != self.value) or withdrawals < self.withdrawals
+
+    def _memory(self, before: str | None, *, asked: bool) -> str | None:
+        value = self.value if asked else _remembered(before)[0]
+        counted = f"{value}{_WITHDRAWN}{self.withdrawals}" if self.withdrawals else value
+        return counted or None
 
 
-def rotation_request(annotations: Mapping[str, str]) -> RotationRequest | None:
-    """Return what `fedid.io/rotate` asks for, None if it is not there.
+def rotation_request(annotations: Mapping[str, str], withdrawals: int = 0) -> RotationRequest | None:
+    """Return what `fedid.io/rotate` asks for, and what withdrawals do, None if it is neither.
 
     A value that means nothing gives a request for nothing, so that the caller can say so once. Whether it was carried
     out is remembered with each credential: the secret, or an opaque token, may have to wait for the end of an overlap.
     """
     value = annotations.get(ROTATE, "")[:LONGEST_REQUEST]
-    if not value:
+    if not value and not withdrawals:
         return None
     match = _REQUEST.fullmatch(value)
     what = match.group(1) if match else ""
-    return RotationRequest(value, tokens=what in {"token", "all"}, secret=what in {"secret", "all"})
+    return RotationRequest(value, what in {"token", "all"}, what in {"secret", "all"}, withdrawals)
 
 
 def revocation_request(annotations: Mapping[str, str], handled: str | None) -> str | None:
@@ -89,6 +120,11 @@ def renewal_due_at(
 def rotation_due_at(issued_at: datetime, every: timedelta, uid: str) -> datetime:
     """Return when a secret of that age is to be replaced: after `every`, less up to a tenth by the uid."""
     return issued_at + every * (1 - _SPREAD * _phase(uid))
+
+
+def _remembered(text: str | None) -> tuple[str, int]:
+    value, _, count = (text or "").rpartition(_WITHDRAWN)
+    return (value, int(count)) if count.isdecimal() and _WITHDRAWN in (text or "") else (text or "", 0)
 
 
 def _phase(uid: str) -> float:

@@ -141,7 +141,7 @@ def secret_unrecorded(desired: DesiredBot, observed: ObservedBot) -> bool:
 def _due(desired: DesiredBot, observed: ObservedBot, request: RotationRequest | None, uid: str, now: datetime) -> bool:
     if secret_unrecorded(desired, observed):
         return False
-    if request is not None and request.secret and observed.recorded.secret_rotated_for != request.value:
+    if request is not None and request.wants_secret(observed.recorded.secret_rotated_for):
         return True
     issued_at, every = observed.recorded.secret_issued_at, desired.rotation.every
     return every is not None and issued_at is not None and now >= rotation_due_at(issued_at, every, uid)

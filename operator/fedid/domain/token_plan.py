@@ -193,7 +193,7 @@ class _Situation:
 def _requested(
     token: DesiredToken, observed: ObservedBot, stored: StoredEntry, request: RotationRequest | None
 ) -> str | None:
-    if request is None or not request.tokens or observed.recorded.rotated_for.get(token.name) == request.value:
+    if request is None or not request.wants_token(observed.recorded.rotated_for.get(token.name)):
         return None
     return None if made_unrecorded(observed, token.name, stored) else "it was asked for"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from fedid.domain.acceptance import sharing_of
 from fedid.domain.bot import (
     DesiredBot,
     Suspension,
@@ -148,7 +149,9 @@ class BotReconciler:
         desired = desired_bot(spec, backends.federation, verdict, owner=world.owner(spec.meta.uid))
         if known := (body.get("status") or {}).get("clientUuid"):
             desired = replace(desired, client_uuid=known)  # an adopted client keeps its id
-        request, same = rotation_request(spec.meta.annotations), judged_as_before(body, verdict)
+        sharing = sharing_of(body)
+        request = rotation_request(spec.meta.annotations, sharing.withdrawals)
+        same = judged_as_before(body, verdict)
         if request is not None and is_keyless(desired):
             request = RotationRequest(request.value, tokens=False, secret=False)
         application = BotApplication(world, body, desired, backends, request=request, tell_repairs=same)
@@ -157,7 +160,7 @@ class BotReconciler:
         facts = await self._convergence.run(BotPass(body, spec, desired, backends, application, request))
         published = published_fields(spec, desired, backends, facts)
         self._wake_consumers(body, published, anyway=facts.published)
-        handled = {"rotateIgnored": ignored, "revokedNow": revoked_now}
+        handled = {"rotateIgnored": ignored, "revokedNow": revoked_now, **sharing.fields()}
         await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
         self._wake_servers(body, published)
         status = body.get("status") or {}
@@ -305,7 +308,7 @@ class BotReconciler:
             mono + max((at - now).total_seconds(), _WAITING_SECONDS if at <= now else 0.0)
             for at in next_rotations(spec, desired, facts)
         ]
-        asked = request is not None and request.secret and facts.secret_rotated_for != request.value
+        asked = request is not None and request.wants_secret(facts.secret_rotated_for)
         if asked and facts.looked and facts.obstacle is None and facts.previous_ends_at is None:
             renewals.append(mono)  # what it had to wait for has just ended
         renewals += [mono + max((at - world.clock.now()).total_seconds(), 0.0) for at in self._awaited(spec, facts)]

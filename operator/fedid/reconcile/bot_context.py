@@ -113,12 +113,12 @@ class BotContext:
 
     def note_request(self, facts: BotFacts) -> None:
         """Remember that the request of a person for another secret, or key, was carried out, if there is one."""
-        if self.request is not None and self.request.secret:
-            facts.secret_rotated_for = self.request.value
+        if self.request is not None:
+            facts.secret_rotated_for = self.request.secret_memory(facts.secret_rotated_for)
 
     def token_request(self, before: str | None) -> str | None:
         """Return the request that a token made now carries out; `before`: the one for which it was made last."""
-        return self.request.value if self.request is not None and self.request.tokens else before
+        return self.request.token_memory(before) if self.request is not None else before
 
     @property
     def key(self) -> ObjectKey:

@@ -97,7 +97,7 @@ class BotConvergence:
             observed = self._with_servers(one, observed)
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
             if facts is not None and observed.keycloak_seen:
-                pending = request is not None and request.secret and facts.secret_rotated_for != request.value
+                pending = request is not None and request.wants_secret(facts.secret_rotated_for)
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
                 rotates, pending = rotates and has_secret(desired), pending and has_secret(desired)
                 if observed.client is not None and (rotates or pending):
@@ -126,7 +126,7 @@ class BotConvergence:
         """Tell whether the secret is to be replaced or ended now, so that Keycloak must be looked at."""
         secret, now = one.status.get("secret") or {}, one.backends.identity_provider.server_now()
         request = one.request
-        if request is not None and request.secret and secret.get("rotatedFor") != request.value:
+        if request is not None and request.wants_secret(secret.get("rotatedFor")):
             return True
         instants = (instant_in(secret.get(name)) for name in ("nextRotationAt", "previousEndsAt"))
         return any(at is not None and at <= now for at in instants)
