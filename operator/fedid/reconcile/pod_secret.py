@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fedid.domain.conditions import rfc3339
+from fedid.domain.content_digest import content_digest
 from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, Meta
 from fedid.domain.sensitive import Sensitive
@@ -191,8 +191,7 @@ def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
 
 def digest(files: Mapping[str, Sensitive]) -> str:
     """Return a fingerprint of a Secret's content: 16 hexadecimal digits."""
-    text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return content_digest({key: value.reveal().encode() for key, value in files.items()})
 
 
 def _without_marks(secret: MountedSecret) -> dict[str, str]:
