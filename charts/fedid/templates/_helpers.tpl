@@ -152,6 +152,14 @@ affinity:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, patch]
+# To restart what reads its credential at its start only (reload: Restart): two annotations of the pod template, and
+# admission (workload-policy.yaml) keeps it at that.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
 {{ include "fedid.eventRules" . }}
 {{- end -}}
 

@@ -11,6 +11,7 @@ from typing import Final
 from fedid.domain.fields import Body, section, text, text_or_none
 from fedid.domain.label_selector import OPERATORS, LabelSelector, parse_selector
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_reload import Reload, parse_reload
 from fedid.domain.resources import BOT_CLIENT, Meta, meta_of
 from fedid.errors import InvalidSpecError
 
@@ -38,6 +39,8 @@ class PodIdentity:
     """That block, as written."""
     pods: LabelSelector | None = None
     """Which pods of the namespace are told of a change; None: nobody."""
+    reload: Reload = Reload.NONE
+    """What is done beside telling them."""
 
 
 def parse_pod_identity(body: Body) -> PodIdentity:
@@ -61,6 +64,7 @@ def parse_pod_identity(body: Body) -> PodIdentity:
         platform=platform,
         options=options,
         pods=_pod_selector(spec),
+        reload=parse_reload(spec),
     )
 
 

@@ -23,6 +23,7 @@ from fedid.reconcile.federation_user import UserReconciler
 from fedid.reconcile.nudges import NUDGE, Nudges, pod_identity_of
 from fedid.reconcile.pod_identity import PodIdentityReconciler
 from fedid.reconcile.realm_watch import REALM_WATCH, RealmWatch, federation_of
+from fedid.reconcile.reloads import RELOAD, Reloads
 from fedid.reconcile.world import World
 
 __all__ = ["Dispatch", "retry_for"]
@@ -45,7 +46,8 @@ class Dispatch:
     def __init__(self, world: World) -> None:
         """Work in this world."""
         self._world = world
-        self._nudges = nudges = Nudges(world)
+        reloads = Reloads(world)
+        self._nudges = nudges = Nudges(world, reloads)
         self._realm_watch = RealmWatch(world)
         self._by_kind: Mapping[str, _Reconciler] = {
             FEDERATION: FederationReconciler(world),
@@ -53,6 +55,7 @@ class Dispatch:
             FEDERATION_USER: UserReconciler(world),
             POD_IDENTITY: PodIdentityReconciler(world, nudges),
             NUDGE: nudges,
+            RELOAD: reloads,
             REALM_WATCH: self._realm_watch,
         }
 

@@ -46,6 +46,8 @@ class Written:
     secret: MountedSecret
     changed: bool
     """Whether the pass wrote other data than it found."""
+    created: bool = False
+    """Whether it found none."""
 
 
 class PodSecrets:
@@ -83,7 +85,8 @@ class PodSecrets:
         self._wrote(written)
         if what := _changed_by_hand(body, wanted, found):
             await self._tell_repair(body, what)
-        return Written(written, changed=found is None or fixed or dict(wanted.data) != dict(found.data))
+        changed = found is None or fixed or dict(wanted.data) != dict(found.data)
+        return Written(written, changed=changed, created=found is None)
 
     async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
         """Return our Secret, None if the name is free.
