@@ -177,3 +177,17 @@ affinity:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{- /* What a pod asks for by its annotations, in CEL; both policies of the injection read it alike. */ -}}
+{{- define "fedid.injectionVariables" -}}
+- name: secret
+  expression: >-
+    object.metadata.annotations[?'fedid.io/secret'].orValue(object.metadata.annotations['fedid.io/identity'])
+- name: path
+  expression: >-
+    object.metadata.annotations[?'fedid.io/mount-path'].orValue('/var/run/secrets/fedid.io/credential')
+- name: volumes
+  expression: object.spec.?volumes.orValue([])
+- name: mounted
+  expression: variables.volumes.filter(v, v.?secret.?secretName.orValue('') == variables.secret)
+{{- end -}}
