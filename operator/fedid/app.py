@@ -18,6 +18,7 @@ from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
 from fedid.adapters.projected_token import token_subject
+from fedid.adapters.sidecars import PodSidecars
 from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.adapters.transport import Transport
 from fedid.adapters.vault import AppRoleLogin, JwtLogin, LoginMethod, StaticToken, VaultSecretStore
@@ -214,6 +215,7 @@ class Operator:
             await asyncio.gather(
                 backends.identity_provider.aclose(), backends.secret_store.aclose(), return_exceptions=True
             )
+        await self.world.sidecars.aclose()
         await self.health.aclose()
         await self.cluster.aclose()
         await self.access.aclose()
@@ -272,6 +274,7 @@ async def build_operator(settings: Settings) -> Operator:
         ),
         audit=audit,
         meter=metrics,
+        sidecars=PodSidecars(),
     )
     dispatch = Dispatch(world)
 

@@ -25,11 +25,13 @@ from fedid.domain.realm import (
     SecretPolicy,
     UserRecord,
 )
+from fedid.domain.reload_report import Loaded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
+from fedid.domain.workloads import Owner, Workload
 
-__all__ = ["BackendFactory", "Clock", "Cluster", "DriftMeter", "Entries", "IdentityProvider", "SecretStore"]
+__all__ = ["BackendFactory", "Clock", "Cluster", "DriftMeter", "Entries", "IdentityProvider", "SecretStore", "Sidecars"]
 
 
 class DriftMeter(Protocol):
@@ -409,6 +411,32 @@ class Cluster(Protocol):
             BackendRejectedError: An admission policy or webhook refuses it.
         """
 
+    async def workload_of(self, pod: Pod) -> Workload | Owner | None:
+        """Return the Deployment, StatefulSet or DaemonSet that controls a pod, directly or by its ReplicaSet, afresh.
+
+        Another kind of controller is returned as what it is; None: nobody controls it, or who did is gone.
+
+        Raises:
+            BackendDeniedError: RBAC: we may not get it.
+        """
+
+    async def restart_workload(self, workload: Workload, started_for: Mapping[str, str], at: datetime) -> bool:
+        """Have a workload replace its pods as its own strategy says, as `kubectl rollout restart` does.
+
+        Args:
+            workload: That very one (by uid and resourceVersion); nothing but two annotations of its template changes.
+            started_for: What the template's annotation is to say: name of a Secret to fingerprint of its content.
+            at: Now (aware UTC).
+
+        Returns:
+            False if it is gone, or going with its namespace.
+
+        Raises:
+            StaleObjectError: It changed since it was read.
+            BackendDeniedError: RBAC: we may not patch it.
+            BackendRejectedError: An admission policy or webhook refuses it.
+        """
+
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace (Federation access)."""
 
@@ -417,6 +445,21 @@ class Cluster(Protocol):
 
     async def emit(self, body: Mapping[str, object], *, reason: str, message: str, warning: bool, action: str) -> None:
         """Tell an Event about the object; never raises for a refused or lost Event."""
+
+
+class Sidecars(Protocol):
+    """The sidecars in pods that signal a program when its Secret has changed."""
+
+    async def loaded(self, pod: Pod) -> Loaded:
+        """Ask the sidecar of a pod, which has an address and a port for it, what its program has read.
+
+        Raises:
+            BackendUnavailableError: No answer in time.
+            BackendRejectedError: What answers there is no sidecar of ours, or the address is none that a pod has.
+        """
+
+    async def aclose(self) -> None:
+        """Close its connections."""
 
 
 class BackendFactory(Protocol):

@@ -37,6 +37,10 @@ MATRIX: list[tuple[str, Mapping[str, Any]]] = [
     }),
     ("with network policies that let out DNS alone", {"networkPolicy": {"enabled": True, "egress": []}}),
     ("without admission", {"admission": {"enabled": False}}),
+    ("with injection", {"injection": {"enabled": True}}),
+    ("with injection for tenants", {
+        "injection": {"enabled": True, "namespaceSelector": {"matchLabels": {"fedid.io/tenant": "true"}}},
+    }),
     ("without a check before uninstalling", {"uninstallCheck": {"enabled": False}}),
     ("with a patient check before uninstalling", {"uninstallCheck": {"timeoutSeconds": 3600}}),
     ("on the node's network", {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}),

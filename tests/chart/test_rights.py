@@ -30,7 +30,10 @@ OWN_NAMESPACE: set[Right] = {
 def _tenant(namespace: str) -> set[Right]:
     secrets = {(verb, "secrets", namespace) for verb in ("get", "list", "watch", "create", "update", "delete")}
     pods = {(verb, "pods", namespace) for verb in ("list", "patch")}
-    return {*secrets, *pods, ("create", "events", namespace)}
+    kinds = ("deployments", "statefulsets", "daemonsets")
+    workloads = {(verb, f"{kind}.apps", namespace) for verb in ("get", "patch") for kind in kinds}
+    workloads.add(("get", "replicasets.apps", namespace))
+    return {*secrets, *pods, *workloads, ("create", "events", namespace)}
 
 
 SCOPES = [
@@ -109,10 +112,11 @@ def test_nothing_is_granted_by_wildcard(stack: Stack, values: Mapping[str, Any],
 
 
 def test_secrets_of_other_namespaces_are_out_of_reach(stack: Stack) -> None:
-    """With `watchNamespaces` no rule of the cluster is about Secrets or Pods."""
+    """With `watchNamespaces` no rule of the cluster is about Secrets, Pods or workloads."""
     (cluster_role,) = of_kind(installed(rendered(stack, {"watchNamespaces": ["site-a"]})), "ClusterRole")
 
-    assert [rule for rule in cluster_role["rules"] if {"secrets", "pods"} & {*rule["resources"]}] == []
+    beyond = {"secrets", "pods", "deployments", "statefulsets", "daemonsets", "replicasets"}
+    assert [rule for rule in cluster_role["rules"] if beyond & {*rule["resources"]}] == []
 
 
 def test_own_secrets_can_be_narrowed_to_those_that_federations_name(stack: Stack) -> None:

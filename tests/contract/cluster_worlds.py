@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -77,6 +78,15 @@ class ClusterWorld(Protocol):
     def delete_pod(self, name: str) -> None:
         """Delete a pod; one with finalizers stays for the moment."""
 
+    def put_workload(self, manifest: Body) -> Body:
+        """Create a workload or a ReplicaSet."""
+
+    def workload(self, kind: str, name: str) -> Body:
+        """Return one as it is."""
+
+    def delete_workload(self, kind: str, name: str) -> None:
+        """Delete one, and leave what it controls."""
+
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels of the namespace."""
 
@@ -136,6 +146,18 @@ class FakeClusterWorld:
     def delete_pod(self, name: str) -> None:
         """Delete a pod."""
         self.fake.delete("Pod", self.namespace, name)
+
+    def put_workload(self, manifest: Body) -> Body:
+        """Create a workload."""
+        return self.fake.put_workload(manifest)
+
+    def workload(self, kind: str, name: str) -> Body:
+        """Return a workload."""
+        return copy.deepcopy(self.fake.bodies[ObjectKey(kind, self.namespace, name)])
+
+    def delete_workload(self, kind: str, name: str) -> None:
+        """Delete a workload."""
+        self.fake.delete(kind, self.namespace, name)
 
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels."""
@@ -229,6 +251,25 @@ class RealClusterWorld:
     def delete_pod(self, name: str) -> None:
         """Delete a pod."""
         self.stack.kube("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+
+    def _workloads(self, kind: str) -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/{kind.lower()}s"
+
+    def put_workload(self, manifest: Body) -> Body:
+        """Create a workload."""
+        created: Body = self.stack.kube("POST", self._workloads(manifest["kind"]), dict(manifest))
+        return created
+
+    def workload(self, kind: str, name: str) -> Body:
+        """Return a workload."""
+        found: Body = self.stack.kube("GET", f"{self._workloads(kind)}/{name}")
+        return found
+
+    def delete_workload(self, kind: str, name: str) -> None:
+        """Delete a workload."""
+        path = f"{self._workloads(kind)}/{name}"
+        self.stack.kube("DELETE", path, {"propagationPolicy": "Orphan"})
+        self.wait_for(lambda: self.stack.kube("GET", path, accept=(404,))["kind"] == "Status")
 
     def label_namespace(self, labels: Mapping[str, str]) -> None:
         """Set labels."""

@@ -266,4 +266,22 @@ POD_ROWS: list[Row] = [
         f"{SELECTOR}.matchExpressions[0]",
         "Exists and DoesNotExist take none",
     ),
+    (
+        "a pod asks for a reload that there is not",
+        {"spec.reload": "Exec"},
+        "spec.reload",
+        'supported values: "None", "Signal", "Restart"',
+    ),
+    (
+        "a signal goes to nobody",
+        {"spec.reload": "Signal"},
+        "spec.reload",
+        "add pods: {selector:",
+    ),
+    (
+        "a restart is of nobody",
+        {"spec.reload": "Restart"},
+        "spec.reload",
+        "add pods: {selector:",
+    ),
 ]

@@ -278,6 +278,9 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("a Bitfount modeller", POD, {
         "spec.platform": {"bitfount": {"flavour": "ModellerKey", "credentialsFrom": {"vaultPath": "a"}}}
     }),
+    ("a reload of nobody by nothing", POD, {"spec.reload": "None"}),
+    ("a reload by a signal", POD, {"spec.reload": "Signal", "spec.pods.selector.matchLabels": {"app": "server"}}),
+    ("a reload by a restart", POD, {"spec.reload": "Restart", "spec.pods.selector.matchLabels": {"app": "server"}}),
     ("pods by one condition", POD, {"spec.pods.selector.matchExpressions": [{"key": "app", "operator": "Exists"}]}),
     ("as many files of as many characters as a pod can have", POD, {
         FILES: {f"file-{i}": "{token}{{" * 1820 for i in range(40)}

@@ -21,8 +21,10 @@ from fedid.domain.pods import NUDGE_ANNOTATION, Nudge, Pod, pod_of
 from fedid.domain.resources import GROUP_VERSION
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
+from fedid.domain.workloads import Owner, Workload
 from fedid.errors import BackendDeniedError, BackendRejectedError, Error, StaleObjectError
 from tests.fakes.failures import Failures
+from tests.fakes.workloads import annotate_template, controller_of
 
 OPERATOR_NAMESPACE = "fedid-system"
 
@@ -89,6 +91,8 @@ class FakeCluster:
         """The writes of the operator: finalizers, statuses, Secrets; not Events, as in the budgets."""
         self.nudges: list[tuple[str, str]] = []
         """Pod and annotation of every nudge, in order; not counted as writes."""
+        self.restarts: list[str] = []
+        """Every workload that was restarted, in order."""
         self.failures = Failures()
         self.on_change: Callable[[Body, bool], None] | None = None
         """Told each changed body and whether it is deleted, as a watch would."""
@@ -224,6 +228,28 @@ class FakeCluster:
         self.failures.strike("nudge_pod", target, "after")
         return True
 
+    async def workload_of(self, pod: Pod) -> Workload | Owner | None:
+        """Return what controls the pod."""
+        await self._begin("workload_of", f"Pod/{pod.namespace}/{pod.name}")
+        return controller_of(self.bodies, pod)
+
+    async def restart_workload(self, workload: Workload, started_for: Mapping[str, str], at: datetime) -> bool:
+        """Annotate that very workload's template."""
+        key = ObjectKey(workload.kind, workload.namespace, workload.name)
+        await self._begin("restart_workload", str(key))
+        body = self.bodies.get(key)
+        if body is None:
+            return False
+        seen = (workload.uid, workload.resource_version)
+        if seen != (body["metadata"]["uid"], body["metadata"]["resourceVersion"]):
+            message = f"{key} changed"
+            raise StaleObjectError(message)
+        annotate_template(body, started_for, at)
+        self.restarts.append(f"{workload}")
+        self._touch(body)
+        self.failures.strike("restart_workload", str(key), "after")
+        return True
+
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace."""
         await self._begin("read_own_secret", f"Secret/{OPERATOR_NAMESPACE}/{name}")
@@ -313,6 +339,16 @@ class FakeCluster:
         metadata = {**self._new_metadata(manifest["metadata"]["name"]), **manifest["metadata"]}
         body = {**copy.deepcopy(dict(manifest)), "metadata": metadata, "status": {"phase": phase}}
         self.bodies[key_of(body)] = body
+        self._touch(body)
+        return copy.deepcopy(body)
+
+    def put_workload(self, manifest: Mapping[str, Any]) -> Body:
+        """Create a workload or a ReplicaSet, or put another state of it in its place."""
+        key = key_of({**manifest, "metadata": {"namespace": "", **manifest["metadata"]}})
+        known = self.bodies.get(key)
+        metadata = known["metadata"] if known else {**self._new_metadata(key.name), "generation": 1}
+        body = {**copy.deepcopy(dict(manifest)), "metadata": {**metadata, **manifest["metadata"]}}
+        self.bodies[key] = body
         self._touch(body)
         return copy.deepcopy(body)
 

@@ -19,12 +19,13 @@ ORDER = (
     "2-first-bot",
     "3-mount",
     "4-rotate",
+    "9-reload",
     "5-revoke",
     "6-upgrade",
     "8-troubleshooting",
     "7-uninstall",
 )
-"""Troubleshooting needs an installation, so uninstalling comes last."""
+"""Reloading needs a bot, which revoking ends; troubleshooting an installation, so uninstalling comes last."""
 
 _FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _WILDCARD = "..."

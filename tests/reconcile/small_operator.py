@@ -11,7 +11,7 @@ from fedid.adapters.metrics import Metrics
 from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, KINDS, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.engine import Priority
@@ -22,6 +22,7 @@ from fedid.reconcile.world import World
 from tests.fakes.cluster import OPERATOR_NAMESPACE, FakeCluster
 from tests.fakes.identity_provider import FakeIdentityProvider
 from tests.fakes.secret_store import FakeSecretStore
+from tests.fakes.sidecars import FakeSidecars
 
 NAMESPACE = "site-a"
 OPERATOR_SUBJECT = "system:serviceaccount:fedid-system:fedid"
@@ -55,6 +56,7 @@ class SmallOperator:
         self.provider = FakeIdentityProvider(now=self.clock.now)
         self.store = FakeSecretStore(now=self.clock.now)
         self.meter = Metrics()
+        self.sidecars = FakeSidecars()
         self.cluster.add_namespace(NAMESPACE)
         access = {"client-id": Sensitive("fedid"), "client-secret": Sensitive("s")}
         self.cluster.put_secret_by_hand(MountedSecret(OPERATOR_NAMESPACE, "fedid-keycloak", "Opaque", access))
@@ -85,6 +87,7 @@ class SmallOperator:
             own_subject=lambda: OPERATOR_SUBJECT,
             audit=lambda *_, **__: None,
             meter=self.meter,
+            sidecars=self.sidecars,
         )
         self.dispatch = Dispatch(self.world)
         self.cluster.on_change = None
@@ -154,7 +157,7 @@ class SmallOperator:
     def _seen(self, body: dict[str, Any], *, gone: bool, look: bool = True) -> None:
         """Be the watches, as far as these tests need them: what is ours is looked at when its spec changes."""
         key = ObjectKey(body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
-        if key.kind == "Pod":
+        if key.kind not in {*KINDS, "Namespace"}:
             return
         directory, before = self.world.directory, self.world.directory.get(key)
         news = not gone and directory.put(body)

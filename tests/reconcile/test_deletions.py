@@ -38,6 +38,7 @@ def world() -> World:
         own_subject=str,
         audit=lambda *_, **__: None,
         meter=Metrics(),
+        sidecars=unused,  # type: ignore[arg-type]
     )
 
 

@@ -152,6 +152,14 @@ affinity:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, patch]
+# To restart what reads its credential at its start only (reload: Restart): two annotations of the pod template, and
+# admission (workload-policy.yaml) keeps it at that.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
 {{ include "fedid.eventRules" . }}
 {{- end -}}
 
@@ -168,4 +176,18 @@ affinity:
 {{- with .Values.networkPolicy.egress }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- /* What a pod asks for by its annotations, in CEL; both policies of the injection read it alike. */ -}}
+{{- define "fedid.injectionVariables" -}}
+- name: secret
+  expression: >-
+    object.metadata.annotations[?'fedid.io/secret'].orValue(object.metadata.annotations['fedid.io/identity'])
+- name: path
+  expression: >-
+    object.metadata.annotations[?'fedid.io/mount-path'].orValue('/var/run/secrets/fedid.io/credential')
+- name: volumes
+  expression: object.spec.?volumes.orValue([])
+- name: mounted
+  expression: variables.volumes.filter(v, v.?secret.?secretName.orValue('') == variables.secret)
 {{- end -}}

@@ -14,6 +14,7 @@ from typing import Any
 from fedid.domain.conditions import instant_in
 from fedid.domain.fields import Body, section, text_or_none, texts
 from fedid.domain.label_selector import LabelSelector, checked_selector
+from fedid.domain.pod_reload import why_not_held
 
 __all__ = [
     "Accepts",
@@ -108,22 +109,20 @@ def accepted_of(server_status: Mapping[str, Any], bot_uid: str, token: str) -> f
     return None
 
 
-def holds_from(status: Mapping[str, Any], *, told: bool) -> datetime | None:
-    """Return from when on pods hold what the Secret of a PodIdentity holds; None: not all were told yet.
-
-    Args:
-        status: Of the PodIdentity.
-        told: Whether it names the pods that are told of a change.
-    """
-    changed_at = instant_in(status.get("changedAt"))
-    if changed_at is None:
+def holds_from(pod_identity: Body) -> datetime | None:
+    """Return from when on pods use what the Secret of a PodIdentity holds; None: not all of them were seen to."""
+    spec, status = pod_identity.get("spec") or {}, pod_identity.get("status") or {}
+    changed_at, content = instant_in(status.get("changedAt")), status.get("secretHash")
+    if changed_at is None or content is None:
         return None
-    if not told:
+    if spec.get("pods") is None:
         return changed_at + _OTHERS_SEE
-    pods = status.get("pods") or {}
-    if not status.get("secretHash") or pods.get("nudgedHash") != status["secretHash"]:
+    if why_not_held(pod_identity, content) is not None:
         return None
+    pods = status.get("pods") or {}
     if pods.get("mounting") == 0:
         return changed_at  # who starts later reads what is there
+    if pods.get("reloadedHash") == content:
+        return changed_at  # they were asked
     nudged_at = instant_in(pods.get("nudgedAt"))
     return nudged_at + _NUDGED_SEE if nudged_at is not None else None

@@ -12,6 +12,7 @@ from fedid.domain.acceptance import Accepts, parse_accepts
 from fedid.domain.fields import Body, section, section_or_empty, text, text_or_none
 from fedid.domain.label_selector import LabelSelector, checked_selector
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_reload import Reload, parse_reload
 from fedid.domain.resources import BOT_CLIENT, Meta, meta_of
 from fedid.errors import InvalidSpecError
 
@@ -43,6 +44,8 @@ class PodIdentity:
     """That block, as written."""
     pods: LabelSelector | None = None
     """Which pods of the namespace are told of a change; None: nobody."""
+    reload: Reload = Reload.NONE
+    """What is done beside telling them."""
 
 
 def parse_pod_identity(body: Body) -> PodIdentity:
@@ -67,6 +70,7 @@ def parse_pod_identity(body: Body) -> PodIdentity:
         platform=platform,
         options=options,
         pods=_pod_selector(spec),
+        reload=parse_reload(spec),
     )
 
 

@@ -8,10 +8,12 @@ nudge about two seconds later covers a race that the first one lost.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedid.domain.fields import Body
+from fedid.domain.reload_report import PORT_NAME
+from fedid.domain.workloads import HASH_ANNOTATION, Owner, hashes_in, owner_of, secrets_in
 
 __all__ = ["NUDGE_ANNOTATION", "Nudge", "Pod", "pod_of"]
 
@@ -51,27 +53,43 @@ class Pod:
     """Names of the Secrets that its volumes hold; what it reads through its environment cannot change under it."""
     nudge: str | None
     """What it was last nudged with."""
+    scheduled: bool = False
+    """Whether a node has it; before that it has mounted nothing."""
+    running: bool = False
+    ready: bool = False
+    ip: str | None = None
+    reload_port: int | None = None
+    """Where its sidecar answers; None: it has none."""
+    owner: Owner | None = None
+    """What controls it."""
+    started_for: Mapping[str, str] = field(default_factory=dict)
+    """Name of a Secret to the fingerprint of the content that its workload was last restarted for."""
 
 
 def pod_of(body: Body) -> Pod:
     """Return the pod as the API server sends it."""
-    metadata = body["metadata"]
-    phase = (body.get("status") or {}).get("phase")
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
     return Pod(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
-        finished=phase in _FINISHED or "deletionTimestamp" in metadata,
-        mounts=frozenset(_secrets_of((body.get("spec") or {}).get("volumes") or ())),
-        nudge=(metadata.get("annotations") or {}).get(NUDGE_ANNOTATION),
+        finished=status.get("phase") in _FINISHED or "deletionTimestamp" in metadata,
+        mounts=secrets_in(spec),
+        nudge=annotations.get(NUDGE_ANNOTATION),
+        scheduled=bool(spec.get("nodeName")),
+        running=status.get("phase") == "Running",
+        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ()),
+        ip=status.get("podIP") or None,
+        reload_port=next(_reload_ports(spec), None),
+        owner=owner_of(metadata),
+        started_for=hashes_in(annotations.get(HASH_ANNOTATION)),
     )
 
 
-def _secrets_of(volumes: tuple[Mapping[str, Any], ...] | list[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the names of the Secrets in `secret` volumes and in sources of `projected` ones."""
-    for volume in volumes:
-        if (name := (volume.get("secret") or {}).get("secretName")) is not None:
-            yield name
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if (name := (source.get("secret") or {}).get("name")) is not None:
-                yield name
+def _reload_ports(spec: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the ports that sidecars declare: those that start before the other containers, and those beside them."""
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        for port in container.get("ports") or ():
+            if port.get("name") == PORT_NAME:
+                yield int(port["containerPort"])

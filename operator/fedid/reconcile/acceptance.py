@@ -9,6 +9,7 @@ from typing import Any
 
 from fedid.domain.acceptance import Accepts, accepted_of, holds_from, may_use, parse_accepts
 from fedid.domain.naming import ObjectKey
+from fedid.domain.pod_identity import parse_pod_identity
 from fedid.domain.resources import BOT_CLIENT, Body, Meta, meta_of
 from fedid.engine import Priority
 from fedid.errors import InvalidSpecError
@@ -86,6 +87,18 @@ class Acceptance:
             if any(entry.get("bot") == name for entry in _accepted(server)):
                 self._world.wake(key_of(server), Priority.DELETION)
 
+    def wake_waiting(self, pod_identity: Body) -> None:
+        """Wake who may have waited for the pods of a PodIdentity: its bot, or those that it accepts and their pods."""
+        mounted = parse_pod_identity(pod_identity).bot
+        if mounted is not None:
+            self._world.wake(mounted, Priority.DRIFT, look=False)
+        for entry in _accepted(pod_identity):
+            namespace, _, name = str(entry.get("bot")).partition("/")
+            bot = ObjectKey(BOT_CLIENT, namespace, name)
+            self._world.wake(bot, Priority.DRIFT, look=False)
+            for pod in self._world.directory.pods_of_bot(bot):
+                self._world.wake(pod, Priority.DRIFT, look=False)
+
     def taken(self, bot: Body, tokens: Iterable[str]) -> dict[str, Taken]:
         """Return for those of the tokens that servers take how far these hold them."""
         found = {}
@@ -113,7 +126,7 @@ class Acceptance:
             held = status.get("bot") or {}
             if not status.get("delivered") or held.get("uid") != bot.uid:
                 continue
-            from_ = holds_from(status, told=bool((pod.get("spec") or {}).get("pods")))
+            from_ = holds_from(pod)
             for entry in held.get("tokens") or ():
                 name = entry.get("name")
                 has_it = entry.get("fingerprint") == fingerprints.get(name)
@@ -131,7 +144,7 @@ class Acceptance:
         everywhere: frozenset[str] | None = None
         for server in servers:
             status: Mapping[str, Any] = server.get("status") or {}
-            from_ = holds_from(status, told=bool((server.get("spec") or {}).get("pods")))
+            from_ = holds_from(server)
             listed = accepted_of(status, uid, token) or frozenset()
             if from_ is None or from_ > now:
                 lagging.append(key_of(server))

@@ -19,11 +19,13 @@ from fedid.errors import (
 )
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_client import BotReconciler
+from fedid.reconcile.directory import key_of
 from fedid.reconcile.federation import FederationReconciler
 from fedid.reconcile.federation_user import UserReconciler
 from fedid.reconcile.nudges import NUDGE, Nudges, pod_identity_of
 from fedid.reconcile.pod_identity import PodIdentityReconciler
 from fedid.reconcile.realm_watch import REALM_WATCH, RealmWatch, federation_of
+from fedid.reconcile.reloads import RELOAD, Reloads
 from fedid.reconcile.world import World
 
 __all__ = ["Dispatch", "retry_for"]
@@ -46,7 +48,8 @@ class Dispatch:
     def __init__(self, world: World) -> None:
         """Work in this world."""
         self._world = world
-        self._nudges = nudges = Nudges(world)
+        reloads = Reloads(world)
+        self._nudges = nudges = Nudges(world, reloads)
         self._acceptance = acceptance = Acceptance(world)
         self._realm_watch = RealmWatch(world)
         self._by_kind: Mapping[str, _Reconciler] = {
@@ -55,6 +58,7 @@ class Dispatch:
             FEDERATION_USER: UserReconciler(world),
             POD_IDENTITY: PodIdentityReconciler(world, nudges, acceptance),
             NUDGE: nudges,
+            RELOAD: reloads,
             REALM_WATCH: self._realm_watch,
         }
 
@@ -76,10 +80,19 @@ class Dispatch:
                 self._realm_watch.forget(about.name)
             return Outcome()
         try:
-            return await self._by_kind[key.kind].reconcile(body)
+            outcome = await self._by_kind[key.kind].reconcile(body)
         except StaleObjectError:
             await self._refresh(about)
             raise
+        if key.kind in {NUDGE, RELOAD}:
+            self._wake_those_who_wait(body)
+        return outcome
+
+    def _wake_those_who_wait(self, before: Body) -> None:
+        """Wake who waits for the pods of a PodIdentity if more of them hold what they should than before."""
+        now = self._world.directory.get(key_of(before))
+        if now is not None and (now.get("status") or {}).get("pods") != (before.get("status") or {}).get("pods"):
+            self._acceptance.wake_waiting(now)
 
     def _wake_those_behind(self, gone: ObjectKey) -> None:
         """Wake bots that could not be made because another one was in their way; it may have been this one."""

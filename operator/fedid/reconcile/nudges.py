@@ -18,11 +18,13 @@ from fedid.domain.conditions import ConditionType, rfc3339
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
+from fedid.domain.pod_reload import Reload
 from fedid.domain.pods import Nudge, Pod
 from fedid.domain.resources import POD_IDENTITY, Body, meta_of
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, BackendRejectedError, BackendUnavailableError, Error
 from fedid.reconcile.pod_secret import Written, digest
+from fedid.reconcile.reloads import RELOAD, REPORT_FIELDS, STARTED_WITH, Contents, Reloads
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import World
 
@@ -47,6 +49,9 @@ class _Round:
     version: str
     """resourceVersion of the newest of the Secrets."""
     digest: str
+    reload: Reload
+    fresh: bool
+    """Whether these Secrets were made just now, the first ones of their PodIdentity."""
     due_at: float = 0.0
     """When the second nudge is due (monotonic seconds)."""
 
@@ -61,6 +66,8 @@ class _Told:
     nudged: int
     """Pods that have had the nudge, now or before."""
     patched: int
+    running: bool
+    """Whether one of those that mount it ran already."""
     trouble: Error | None
     """Why not all of them were told."""
 
@@ -68,9 +75,10 @@ class _Told:
 class Nudges:
     """Nudges the pods of PodIdentities."""
 
-    def __init__(self, world: World) -> None:
-        """Work in this world."""
+    def __init__(self, world: World, reloads: Reloads) -> None:
+        """Work in this world; who must do more than look at a file is seen to by `reloads`."""
         self._world = world
+        self._reloads = reloads
         self._pending: dict[ObjectKey, _Round] = {}
         self._seen: set[ObjectKey] = set()
 
@@ -95,18 +103,22 @@ class Nudges:
         self._seen.add(key)
         found = [written.secret for written in secrets]
         version = max((str(secret.resource_version) for secret in found), key=lambda text: (len(text), text))
-        content = "-".join(digest(secret.data) for secret in found)
-        current = _Round(uid, frozenset(secret.name for secret in found), version, content)
+        contents = Contents(uid, {secret.name: digest(secret.data) for secret in found})
+        content, fresh = contents.digest, not told and all(written.created for written in secrets)
+        current = _Round(uid, frozenset(contents.by_secret), version, content, spec.reload, fresh)
         changed = any(written.changed for written in secrets) or told.get("nudgedHash") != content
         if not changed and told.get("observedGeneration") == spec.meta.generation:
             if unknown and self._is_recent(told):
                 self._nudge_again(key, current)  # a crash may have come before the second one
+            self._reloads.begin(spec, contents, told)
             return {}
         result = await self._tell_pods(key, spec.pods, current, 1)
         if result.mounting != 0 and not isinstance(result.trouble, BackendDeniedError):
             self._nudge_again(key, current)
         await self._tell_trouble(body, told, result.trouble)
-        return {"pods": self._fields(told, result, current, spec.meta.generation, changed=changed)}
+        fields = self._fields(told, result, current, spec.meta.generation, changed=changed)
+        self._reloads.begin(spec, contents, fields)
+        return {"pods": fields}
 
     async def reconcile(self, body: Body) -> Outcome:
         """Run the second nudge of a PodIdentity.
@@ -132,6 +144,7 @@ class Nudges:
 
     def forget(self, key: ObjectKey) -> None:
         """Drop what is kept of a PodIdentity that is gone, or that names no pods."""
+        self._reloads.forget(key)
         self._pending.pop(key, None)
         self._seen.discard(key)
 
@@ -152,7 +165,7 @@ class Nudges:
         try:
             pods = await self._world.cluster.pods(key.namespace, selector)
         except Error as error:
-            return _Told(None, None, 0, 0, error)
+            return _Told(None, None, 0, 0, running=True, trouble=error)
         mounting = [pod for pod in pods if pod.mounts & current.secrets]
         waiting = [pod for pod in mounting if not nudge.is_said_by(pod.nudge)]
         patched = gone = 0
@@ -167,7 +180,8 @@ class Nudges:
         if patched:
             self._world.audit("NudgePods", key=str(key), ordinal=ordinal, pods=patched)
         had_it = len(mounting) - len(waiting)
-        return _Told(len(pods) - gone, len(mounting) - gone, had_it + patched, patched, trouble)
+        running = any(pod.running for pod in mounting)
+        return _Told(len(pods) - gone, len(mounting) - gone, had_it + patched, patched, running, trouble)
 
     async def _nudge(self, pod: Pod, nudge: Nudge) -> bool | Error:
         try:
@@ -187,6 +201,12 @@ class Nudges:
         fields["nudgedHash"] = current.digest if done else told.get("nudgedHash")
         fields["nudgedAt"] = now if done and (changed or result.patched) else told.get("nudgedAt")
         fields["message"] = None if result.trouble is None else _message(result.trouble)
+        if current.reload is Reload.RESTART:
+            # Who waited for the Secret to be made has read it; of a pod that ran before nobody knows what it has read.
+            began = current.fresh and changed and not result.running
+            fields[STARTED_WITH] = current.digest if began else told.get(STARTED_WITH)
+        if current.reload is not Reload.NONE and not changed and told.get("observedGeneration") == generation:
+            fields |= {name: told.get(name) for name in REPORT_FIELDS}
         return {name: value for name, value in fields.items() if value is not None}
 
     async def _tell_late(self, body: Body, result: _Told, current: _Round) -> None:
@@ -196,7 +216,7 @@ class Nudges:
         if (fields.get("nudgedHash"), fields.get("message")) == (told.get("nudgedHash"), told.get("message")):
             return
         await self._tell_trouble(body, told, result.trouble)
-        kept = kept_conditions(body, (ConditionType.READY, ConditionType.PUBLISHED))
+        kept = kept_conditions(body, ConditionType)
         await write_status(self._world, body, kept, {"pods": fields})
 
     async def _tell_trouble(self, body: Body, told: Mapping[str, Any], trouble: Error | None) -> None:
@@ -210,7 +230,7 @@ class Nudges:
 
 def pod_identity_of(key: ObjectKey) -> ObjectKey:
     """Return the object that a key of the queue is about."""
-    return ObjectKey(POD_IDENTITY, key.namespace, key.name) if key.kind == NUDGE else key
+    return ObjectKey(POD_IDENTITY, key.namespace, key.name) if key.kind in {NUDGE, RELOAD} else key
 
 
 def _message(trouble: Error) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fedid.domain.conditions import rfc3339
+from fedid.domain.content_digest import content_digest
 from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, Meta
 from fedid.domain.sensitive import Sensitive
@@ -51,6 +51,8 @@ class Written:
     secret: MountedSecret
     changed: bool
     """Whether the pass wrote other data than it found."""
+    created: bool = False
+    """Whether it found none."""
 
 
 class PodSecrets:
@@ -88,7 +90,8 @@ class PodSecrets:
         self._wrote(written)
         if what := _changed_by_hand(body, wanted, found):
             await self._tell_repair(body, what)
-        return Written(written, changed=found is None or fixed or dict(wanted.data) != dict(found.data))
+        changed = found is None or fixed or dict(wanted.data) != dict(found.data)
+        return Written(written, changed=changed, created=found is None)
 
     async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
         """Return our Secret, None if the name is free.
@@ -204,8 +207,7 @@ def _changed_keys(wanted: MountedSecret, found: MountedSecret) -> str:
 
 def digest(files: Mapping[str, Sensitive]) -> str:
     """Return a fingerprint of a Secret's content: 16 hexadecimal digits."""
-    text = "\0".join(f"{key}\0{value.reveal()}" for key, value in sorted(files.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return content_digest({key: value.reveal().encode() for key, value in files.items()})
 
 
 def changed_at(body: Body, credential: Credential, now: datetime) -> str:

@@ -15,7 +15,7 @@ from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore
+from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore, Sidecars
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.freshness import Freshness, SecretSightings
 
@@ -94,6 +94,7 @@ class World:
     audit: Callable[..., None]
     """Logs one privileged side effect as fields; credentials never among them."""
     meter: DriftMeter
+    sidecars: Sidecars
     backends: dict[str, Backends] = field(default_factory=dict)
     """By Federation name; absent until the Federation was first looked at in this process."""
     unusable: dict[str, str] = field(default_factory=dict)

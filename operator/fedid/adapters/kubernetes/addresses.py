@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CORE: Final = "/api/v1"
+APPS: Final = "/apis/apps/v1"
+WORKLOADS: Final = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+REPLICA_SET: Final = "ReplicaSet"
 OURS: Final = f"/apis/{GROUP_VERSION}"
 
 
@@ -62,3 +65,8 @@ def secret_address(namespace: str, name: str | None = None) -> Address:
 def pod_address(namespace: str, name: str | None = None) -> Address:
     """Return the address of a pod, or without a name that of all pods of the namespace."""
     return Address(CORE, "pods", namespace, name)
+
+
+def workload_address(kind: str, namespace: str, name: str) -> Address:
+    """Return the address of a workload, or of a ReplicaSet."""
+    return Address(APPS, "replicasets" if kind == REPLICA_SET else WORKLOADS[kind], namespace, name)

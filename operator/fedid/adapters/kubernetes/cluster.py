@@ -6,17 +6,26 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from fedid.adapters.kubernetes.addresses import Address, address_of, pod_address, resource_address, secret_address
+from fedid.adapters.kubernetes.addresses import (
+    Address,
+    address_of,
+    pod_address,
+    resource_address,
+    secret_address,
+    workload_address,
+)
 from fedid.adapters.kubernetes.api import Api, ClusterTransport, Reply
 from fedid.adapters.kubernetes.events import event_address, event_body
 from fedid.adapters.kubernetes.failures import is_denied_by_rbac, is_namespace_ending, namespace_ending
 from fedid.adapters.kubernetes.installation import installation_id
 from fedid.adapters.kubernetes.mounted import mounted_secret, plain_data, secret_body
+from fedid.adapters.kubernetes.workloads import restart_body, workload_of
 from fedid.domain.pods import NUDGE_ANNOTATION, pod_of
 from fedid.errors import Error, StaleObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from fedid.adapters.answer import Call
     from fedid.adapters.kubernetes.access import ClusterAccess
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from fedid.domain.pods import Nudge, Pod
     from fedid.domain.sensitive import Sensitive
     from fedid.domain.stored import MountedSecret
+    from fedid.domain.workloads import Owner, Workload
     from fedid.ports import Clock
 
 T = TypeVar("T")
@@ -181,6 +191,22 @@ class KubernetesCluster:
         reply = await self._api.send("patch", pod_address(pod.namespace, pod.name), {"metadata": metadata})
         if reply.absent or reply.conflicting or await self._goes_with_namespace(reply):
             return False
+        reply.result()
+        return True
+
+    async def workload_of(self, pod: Pod) -> Workload | Owner | None:
+        """Return the Deployment, StatefulSet or DaemonSet that controls a pod; who else does, or None for nobody."""
+        return await workload_of(self._api, pod)
+
+    async def restart_workload(self, workload: Workload, started_for: Mapping[str, str], at: datetime) -> bool:
+        """Change the annotations of that very workload's pod template; False if it is gone, or going."""
+        address = workload_address(workload.kind, workload.namespace, workload.name)
+        reply = await self._api.send("patch", address, restart_body(workload, started_for, at))
+        if reply.absent or await self._goes_with_namespace(reply):
+            return False
+        if reply.conflicting:
+            message = f"{address} changed since it was read; reading it again"
+            raise StaleObjectError(message)
         reply.result()
         return True
 

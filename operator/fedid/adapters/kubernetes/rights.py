@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from fedid.adapters.kubernetes.addresses import WORKLOADS
 from fedid.adapters.kubernetes.installation import CONFIG_MAP
 from fedid.domain.resources import KINDS, PLURALS, POD_IDENTITY
 
@@ -18,6 +19,8 @@ _TENANT = {
     "events": ("create",),
 }
 """In each namespace that is served."""
+_APPS = {**dict.fromkeys(WORKLOADS.values(), ("get", "patch")), "replicasets": ("get",)}
+"""There too: to restart what reads its credential at its start only."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,4 +76,5 @@ def _own_namespace(namespace: str, access_secrets: Iterable[str]) -> Iterable[Ri
 
 
 def _tenant_rights(namespace: str) -> Iterable[Right]:
-    return (Right(verb, resource, namespace=namespace) for resource, verbs in _TENANT.items() for verb in verbs)
+    for group, rules in (("", _TENANT), ("apps", _APPS)):
+        yield from (Right(verb, resource, group, namespace) for resource, verbs in rules.items() for verb in verbs)
