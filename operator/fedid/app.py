@@ -17,8 +17,11 @@ from fedid.adapters.kubernetes.access import SERVICE_ACCOUNT
 from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.node_keys import new_node_key, readable_node_key
 from fedid.adapters.projected_token import token_subject
 from fedid.adapters.signing_keys import new_signing_key, readable_key
+from fedid.adapters.superlink import SuperLinkRegistry
+from fedid.adapters.superlink.refusals import BACKEND as SUPERLINK
 from fedid.adapters.transport import Transport
 from fedid.adapters.vault import AppRoleLogin, JwtLogin, LoginMethod, StaticToken, VaultSecretStore
 from fedid.domain.access import (
@@ -35,6 +38,7 @@ from fedid.domain.access import (
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, KINDS, Body
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import SuperLinkAccess
 from fedid.domain.tokens import AssertionFile
 from fedid.engine import (
     AdaptiveLimiter,
@@ -49,7 +53,7 @@ from fedid.engine import (
     WorkQueue,
 )
 from fedid.errors import Error
-from fedid.ports import IdentityProvider, SecretStore
+from fedid.ports import IdentityProvider, NodeRegistry, SecretStore
 from fedid.reconcile.directory import Directory, key_of
 from fedid.reconcile.dispatch import Dispatch, retry_for
 from fedid.reconcile.world import World
@@ -85,6 +89,10 @@ class ConcreteBackends:
         transport = self._transport("vault", access.url, access.ca_bundle)
         login = self._login(credentials)
         return VaultSecretStore(transport, mount=access.mount, kv_version=access.kv_version, login=login)
+
+    def node_registry(self, access: SuperLinkAccess) -> NodeRegistry:
+        """Return the adapter of a SuperLink."""
+        return SuperLinkRegistry(self._transport(SUPERLINK, access.url, access.ca_bundle))
 
     def _login(self, credentials: VaultCredentials) -> LoginMethod:
         token_file = self._settings.vault_token_path
@@ -267,6 +275,8 @@ async def build_operator(settings: Settings) -> Operator:
         fresh_token=lambda: Sensitive(secrets.token_hex(32)),
         fresh_key=new_signing_key,
         read_key=readable_key,
+        fresh_node_key=new_node_key,
+        read_node_key=readable_node_key,
         own_subject=lambda: token_subject(
             (settings.keycloak_token_path, settings.vault_token_path, SERVICE_ACCOUNT / "token")
         ),

@@ -14,6 +14,7 @@ from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeKey, NodeKeyReader
 from fedid.engine import Priority
 from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore
 from fedid.reconcile.directory import Directory
@@ -89,6 +90,10 @@ class World:
     """Makes a key pair."""
     read_key: KeyReader
     """Reads one that `fresh_key` made."""
+    fresh_node_key: Callable[[], NodeKey]
+    """Makes a key pair of a SuperNode."""
+    read_node_key: NodeKeyReader
+    """Reads one that `fresh_node_key` made."""
     own_subject: Callable[[], str]
     """Returns the `sub` of the operator's own ServiceAccount; empty if it runs without one."""
     audit: Callable[..., None]
