@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-_ASK_AGAIN = timedelta(seconds=30)
+_ASK_AGAIN = timedelta(seconds=10)
 
 
 class NodeSlot(StrEnum):

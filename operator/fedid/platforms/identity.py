@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeKey
 
 __all__ = ["AcceptedBot", "Endpoints", "Identity", "MountedIdentity", "OidcClient", "PublishedToken", "ServedIdentity"]
 
@@ -78,6 +79,8 @@ class MountedIdentity:
     """PEM (PKCS#8, P-256) of a bot that signs its assertions."""
     key_id: str | None = None
     """The `kid` that it names in them."""
+    node_key: NodeKey | None = None
+    """Of the SuperNode that the pod is, registered at its SuperLink."""
 
     @property
     def endpoints(self) -> Endpoints:

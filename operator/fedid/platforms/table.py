@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from fedid.domain.fields import Body
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import generic
+from fedid.platforms import flower, generic
 from fedid.platforms.identity import Identity
 
 __all__ = ["PLATFORMS", "Platform", "Renderer", "renderer"]
@@ -29,6 +29,7 @@ class Platform(Generic[_Options]):
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
+    "flower": Platform(flower.parse, flower.render),
     "generic": Platform(generic.parse, generic.render),
 }
 
