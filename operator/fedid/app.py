@@ -222,6 +222,8 @@ class Operator:
             await asyncio.gather(
                 backends.identity_provider.aclose(), backends.secret_store.aclose(), return_exceptions=True
             )
+        for super_link in self.world.super_links.values():
+            await super_link.aclose()
         await self.health.aclose()
         await self.cluster.aclose()
         await self.access.aclose()
@@ -255,7 +257,7 @@ async def build_operator(settings: Settings) -> Operator:
     def turned(backend: str, state: BreakerState) -> None:
         if state is BreakerState.CLOSED:
             queue.wake(backend)
-        elif state is BreakerState.OPEN:
+        elif state is BreakerState.OPEN and backend != SUPERLINK:
             # A Federation that knows probes often, for all that wait; and its conditions say so.
             for body in directory.federations():
                 queue.add(key_of(body), Priority.CHANGE)

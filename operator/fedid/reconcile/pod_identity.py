@@ -12,8 +12,9 @@ from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.client_identity import ClientIdentities
 from fedid.reconcile.gate import realm_now
 from fedid.reconcile.nudges import Nudges
+from fedid.reconcile.pod_node import PodNodes
 from fedid.reconcile.server_identity import ServerIdentities
-from fedid.reconcile.status import newest_of, ready_at_generation, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import World
 
 __all__ = ["PodIdentityReconciler"]
@@ -27,7 +28,8 @@ class PodIdentityReconciler:
     def __init__(self, world: World, nudges: Nudges, acceptance: Acceptance) -> None:
         """Work in this world; pods are told by `nudges`."""
         self._world = world
-        self._clients = ClientIdentities(world, nudges, acceptance)
+        self._nodes = PodNodes(world)
+        self._clients = ClientIdentities(world, nudges, acceptance, self._nodes)
         self._servers = ServerIdentities(world, nudges, acceptance)
 
     async def reconcile(self, body: Body) -> Outcome:
@@ -38,7 +40,7 @@ class PodIdentityReconciler:
         """
         meta = meta_of(body)
         if meta.deleting:
-            return Outcome()  # the Secret goes with its owner
+            return await self._nodes.delete(body)  # the Secret goes with its owner
         try:
             spec = parse_pod_identity(body)
             render = renderer(spec.platform, spec.options, spec.role)
@@ -53,6 +55,8 @@ class PodIdentityReconciler:
     async def _tell(self, body: Body, error: Error, generation: int) -> None:
         """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
         status = body.get("status") or {}
+        if (status.get("revocation") or {}).get("waitingFor"):
+            return  # what the end of its SuperNode waits for is told already
         passing = isinstance(error, BackendUnavailableError) or error.reason in _PASSING
         now = rfc3339(realm_now(self._world, self._bot(body)))
         if passing and ready_at_generation(body) and status.get("tokenExpiresAt", now + "~") > now:
@@ -60,6 +64,7 @@ class PodIdentityReconciler:
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
+        told += kept_conditions(body, (ConditionType.REVOKED,))
         await write_status(self._world, body, told, {}, generation=generation)
 
     def _bot(self, body: Body) -> Body | None:

@@ -101,7 +101,6 @@ class SuperNode:
         Raises:
             Error: A backend is away or refuses; what was done is found again by the next pass.
         """
-        now = now.replace(microsecond=0)  # as it will be read back
         observed = await self._observe(recorded)
         unrecorded = node_key_unrecorded(observed)
         run = _Run(observed, now)
@@ -165,7 +164,8 @@ class SuperNode:
                 await self._prove(run, run.key(slot))
             case PublishNodeKey(slot, previous):
                 held, key = run.observed.keys, run.key(slot)
-                issued_at = run.now if slot is NodeSlot.PENDING or held.issued_at is None else held.issued_at
+                fresh = slot is NodeSlot.PENDING or held.issued_at is None
+                issued_at = run.now.replace(microsecond=0) if fresh else held.issued_at  # as it will be read back
                 await self._write(run, HeldNodeKeys(key, None, previous, issued_at))
                 self._audit("PublishNodeKey", path=self._node.path, key_id=key.key_id)
             case UnregisterNodes(node_ids):

@@ -14,9 +14,9 @@ from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.super_node import NodeKey, NodeKeyReader
+from fedid.domain.super_node import NodeKey, NodeKeyReader, SuperLinkAccess
 from fedid.engine import Priority
-from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore
+from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, NodeRegistry, SecretStore
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.freshness import Freshness, SecretSightings
 
@@ -103,6 +103,8 @@ class World:
     """By Federation name; absent until the Federation was first looked at in this process."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Federation name to why there are no adapters for it: its spec or its access Secret is wrong."""
+    super_links: dict[SuperLinkAccess, NodeRegistry] = field(default_factory=dict)
+    """Adapters of the SuperLinks that were asked last."""
     freshness: Freshness = field(default_factory=Freshness)
     sightings: SecretSightings = field(default_factory=SecretSightings)
     last_deletions: dict[str, datetime] = field(default_factory=dict)
