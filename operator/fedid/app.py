@@ -257,7 +257,7 @@ async def build_operator(settings: Settings) -> Operator:
     def turned(backend: str, state: BreakerState) -> None:
         if state is BreakerState.CLOSED:
             queue.wake(backend)
-        elif state is BreakerState.OPEN and backend != SUPERLINK:
+        elif state is BreakerState.OPEN and backend != SUPERLINK:  # of which no Federation knows
             # A Federation that knows probes often, for all that wait; and its conditions say so.
             for body in directory.federations():
                 queue.add(key_of(body), Priority.CHANGE)

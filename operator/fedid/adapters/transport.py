@@ -1,6 +1,6 @@
 """HTTP to one backend: a bounded pool, hard time limits, and one place where failures become `fedid.errors`.
 
-The three backends share these rules. A request is sent at most once (a read that met a closed keep-alive connection:
+The backends share these rules. A request is sent at most once (a read that met a closed keep-alive connection:
 twice), because a write that is repeated blindly may undo what happened in between. Redirects are not followed, proxies
 of the environment and cookies are ignored. No message ever holds a query string, a header or a body: only host, port
 and what to do next.
@@ -88,7 +88,7 @@ class Transport:
         """Prepare; nothing connects before the first request.
 
         Args:
-            backend: `keycloak`, `vault` or `kubernetes`: for errors and metrics.
+            backend: `keycloak`, `vault`, `superlink` or `kubernetes`: for errors and metrics.
             base_url: `http(s)://host[:port][/prefix]`.
             ca_bundle: PEM text of the only CAs to trust; None: the system's.
             connections: Upper bound of open connections (> 0).
