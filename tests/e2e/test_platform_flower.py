@@ -120,6 +120,9 @@ def test_the_life_of_a_supernode(
     assert again not in {node_id, new_id}
     assert node_of(tenant, "trainer", other_than=new_id) == again
     assert (tenant.secret("trainer") or {})["text"]["supernode.key"] == key_before
+    second.wait()  # the SuperLink does not know its session; kubelet would start it anew
+    second.start()
+    eventually(lambda: has_status(running, again, NodeStatus.ONLINE), "online with the key that it has")
 
     tenant.delete("PodIdentity", "trainer")
     tenant.gone("PodIdentity", "trainer")

@@ -54,7 +54,7 @@ class Directory:
                 self._servers.add(key)
             else:
                 self._pods_by_bot[_bot_of(body)].add(key)
-            if _super_node(body):
+            if _is_super_node(body):
                 self._super_nodes.add(key)
         return True
 
@@ -166,15 +166,20 @@ def _is_server(pod_identity: Body) -> bool:
     return (pod_identity.get("spec") or {}).get("role") == SERVER
 
 
-def _super_node(pod_identity: Body) -> Mapping[str, Any]:
-    """Return what is told of a SuperNode that is registered, or may be."""
+def _is_super_node(pod_identity: Body) -> bool:
+    """Tell whether a SuperNode is wanted, which has grants to wait for, or may be registered."""
+    platform = (pod_identity.get("spec") or {}).get("platform") or {}
+    return "superNode" in (platform.get("flower") or {}) or bool(_registered(pod_identity))
+
+
+def _registered(pod_identity: Body) -> Mapping[str, Any]:
     return (pod_identity.get("status") or {}).get("superNode") or {}
 
 
 def _federation_of(body: Body) -> str | None:
     spec, status = body.get("spec") or {}, body.get("status") or {}
     named = (spec.get("federationRef") or {}).get("name")
-    return named or status.get("federation") or _super_node(body).get("federation")
+    return named or status.get("federation") or _registered(body).get("federation")
 
 
 def _readiness(body: Body) -> tuple[str, str, str]:

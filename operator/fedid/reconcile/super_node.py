@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -101,26 +101,18 @@ class SuperNode:
         Raises:
             Error: A backend is away or refuses; what was done is found again by the next pass.
         """
-        observed = await self._observe(recorded)
-        unrecorded = node_key_unrecorded(observed)
-        run = _Run(observed, now)
-        steps = plan_node(self._desired, observed, request, self._node.uid, now)
-        replaced = any(isinstance(step, PublishNodeKey) and step.slot is NodeSlot.PENDING for step in steps)
-        had = observed.keys.current is not None
-        for step in steps:
-            await self._take(step, run)
-            if run.taken:
-                # What Vault holds is known to the SuperLink and lost to us: another key.
-                observed = replace(run.observed, taken=run.taken)
-                run, replaced = _Run(observed, now), True
-                for other in plan_node(self._desired, observed, request, self._node.uid, now):
-                    await self._take(other, run)
-                break
+        run = _Run(await self._observe(recorded), now)
+        before, unrecorded = run.observed.keys.current, node_key_unrecorded(run.observed)
+        await self._carry_out(plan_node(self._desired, run.observed, request, self._node.uid, now), run)
+        if run.observed.taken:
+            # What Vault holds is known to the SuperLink and lost to us: another key.
+            await self._carry_out(plan_node(self._desired, run.observed, request, self._node.uid, now), run)
         current, issued_at = run.observed.keys.current, run.observed.keys.issued_at
         node = good_node(run.observed.nodes, current) if current is not None else None
         if current is None or node is None or issued_at is None:
             message = f"The SuperNode key of {self._node.key} changed meanwhile; looking again"
             raise BackendUnavailableError(message, backend=_VAULT)
+        replaced = current != before
         carried_out = request is not None and (replaced or unrecorded)
         return NodeState(
             key=current,
@@ -128,7 +120,7 @@ class SuperNode:
             issued_at=issued_at,
             rotated_for=request.value if request is not None and carried_out else recorded.rotated_for,
             again_at=look_at_node_again_at(self._desired, run.observed, self._node.uid, now),
-            replaced=replaced and had,
+            replaced=replaced and before is not None,
         )
 
     async def end(self, recorded: RecordedNode, now: datetime) -> None:
@@ -138,8 +130,15 @@ class SuperNode:
             Error: A backend is away or refuses, so nothing is proven yet.
         """
         run = _Run(await self._observe(recorded, ending=True), now)
-        for step in plan_node_end(self._desired, run.observed):
+        await self._carry_out(plan_node_end(self._desired, run.observed), run)
+
+    async def _carry_out(self, steps: tuple[NodeStep, ...], run: _Run) -> None:
+        """Take the steps in order; none more once a key turns out to be taken."""
+        for step in steps:
+            taken = run.observed.taken
             await self._take(step, run)
+            if run.observed.taken != taken:
+                return
 
     async def _observe(self, recorded: RecordedNode, *, ending: bool = False) -> ObservedNode:
         stored = await self._node.store.read(self._node.path, self._mark.owner)
@@ -189,7 +188,7 @@ class SuperNode:
             if slot is NodeSlot.PENDING:
                 message = f"The SuperLink {self._node.url} calls a new key in use, but lists it for another account"
                 raise BackendRejectedError(message, backend=_SUPERLINK)
-            run.taken = frozenset({key.key_id})
+            run.observed = replace(run.observed, taken=frozenset({key.key_id}))
 
     async def _prove(self, run: _Run, key: NodeKey) -> None:
         await self._list(run)
@@ -226,7 +225,6 @@ class _Run:
 
     observed: ObservedNode
     now: datetime
-    taken: frozenset[str] = field(default_factory=frozenset)
 
     def key(self, slot: NodeSlot) -> NodeKey:
         keys = self.observed.keys
