@@ -17,9 +17,12 @@ from fedid.adapters.kubernetes.access import SERVICE_ACCOUNT
 from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.adapters.logs import BOT_SECRET_PREFIX
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.node_keys import new_node_key, readable_node_key
 from fedid.adapters.projected_token import token_subject
 from fedid.adapters.sidecars import PodSidecars
 from fedid.adapters.signing_keys import new_signing_key, readable_key
+from fedid.adapters.superlink import SuperLinkRegistry
+from fedid.adapters.superlink.refusals import BACKEND as SUPERLINK
 from fedid.adapters.transport import Transport
 from fedid.adapters.vault import AppRoleLogin, JwtLogin, LoginMethod, StaticToken, VaultSecretStore
 from fedid.domain.access import (
@@ -36,6 +39,7 @@ from fedid.domain.access import (
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, KINDS, Body
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import SuperLinkAccess
 from fedid.domain.tokens import AssertionFile
 from fedid.engine import (
     AdaptiveLimiter,
@@ -50,7 +54,7 @@ from fedid.engine import (
     WorkQueue,
 )
 from fedid.errors import Error
-from fedid.ports import IdentityProvider, SecretStore
+from fedid.ports import IdentityProvider, NodeRegistry, SecretStore
 from fedid.reconcile.directory import Directory, key_of
 from fedid.reconcile.dispatch import Dispatch, retry_for
 from fedid.reconcile.world import World
@@ -86,6 +90,10 @@ class ConcreteBackends:
         transport = self._transport("vault", access.url, access.ca_bundle)
         login = self._login(credentials)
         return VaultSecretStore(transport, mount=access.mount, kv_version=access.kv_version, login=login)
+
+    def node_registry(self, access: SuperLinkAccess) -> NodeRegistry:
+        """Return the adapter of a SuperLink."""
+        return SuperLinkRegistry(self._transport(SUPERLINK, access.url, access.ca_bundle))
 
     def _login(self, credentials: VaultCredentials) -> LoginMethod:
         token_file = self._settings.vault_token_path
@@ -216,6 +224,8 @@ class Operator:
                 backends.identity_provider.aclose(), backends.secret_store.aclose(), return_exceptions=True
             )
         await self.world.sidecars.aclose()
+        for super_link in self.world.super_links.values():
+            await super_link.aclose()
         await self.health.aclose()
         await self.cluster.aclose()
         await self.access.aclose()
@@ -249,7 +259,7 @@ async def build_operator(settings: Settings) -> Operator:
     def turned(backend: str, state: BreakerState) -> None:
         if state is BreakerState.CLOSED:
             queue.wake(backend)
-        elif state is BreakerState.OPEN:
+        elif state is BreakerState.OPEN and backend != SUPERLINK:  # of which no Federation knows
             # A Federation that knows probes often, for all that wait; and its conditions say so.
             for body in directory.federations():
                 queue.add(key_of(body), Priority.CHANGE)
@@ -269,6 +279,8 @@ async def build_operator(settings: Settings) -> Operator:
         fresh_token=lambda: Sensitive(secrets.token_hex(32)),
         fresh_key=new_signing_key,
         read_key=readable_key,
+        fresh_node_key=new_node_key,
+        read_node_key=readable_node_key,
         own_subject=lambda: token_subject(
             (settings.keycloak_token_path, settings.vault_token_path, SERVICE_ACCOUNT / "token")
         ),

@@ -28,10 +28,21 @@ from fedid.domain.realm import (
 from fedid.domain.reload_report import Loaded
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret, Retention, StoredEntry, StoreFacts, VaultMark
+from fedid.domain.super_node import NodeRecord, SuperLinkAccess
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
 from fedid.domain.workloads import Owner, Workload
 
-__all__ = ["BackendFactory", "Clock", "Cluster", "DriftMeter", "Entries", "IdentityProvider", "SecretStore", "Sidecars"]
+__all__ = [
+    "BackendFactory",
+    "Clock",
+    "Cluster",
+    "DriftMeter",
+    "Entries",
+    "IdentityProvider",
+    "NodeRegistry",
+    "SecretStore",
+    "Sidecars",
+]
 
 
 class DriftMeter(Protocol):
@@ -343,6 +354,30 @@ class SecretStore(Entries, Protocol):
         """Revoke our own login token where possible and close connections."""
 
 
+class NodeRegistry(Protocol):
+    """The SuperNodes that one SuperLink knows, as one of its accounts sees them.
+
+    `account` is the access token to act as; None where the SuperLink has no accounts.
+    """
+
+    async def register(self, public_key: bytes, name: str, account: Sensitive | None = None) -> int | None:
+        """Register a key under a name and return its node id, None if the key is in use, or was and is burnt.
+
+        Raises:
+            BackendDeniedError: The SuperLink refuses the account, or wants one.
+            BackendRejectedError: It refuses the key, or is none (reason `UnexpectedAnswer`).
+        """
+
+    async def nodes(self, account: Sensitive | None = None) -> tuple[NodeRecord, ...]:
+        """Return all nodes of the account; unregistered ones stay listed."""
+
+    async def unregister(self, node_id: int, account: Sensitive | None = None) -> None:
+        """Refuse a node from now on, and its key for ever; success if there is no such node of the account."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+
+
 class Cluster(Protocol):
     """The Kubernetes API as far as the reconcilers write to it or must read it afresh."""
 
@@ -485,4 +520,14 @@ class BackendFactory(Protocol):
 
         Raises:
             InvalidSpecError: The CA bundle is no certificate.
+        """
+
+    def node_registry(self, access: SuperLinkAccess) -> NodeRegistry:
+        """Return the adapter of a SuperLink; connects to nothing yet.
+
+        Args:
+            access: Where the SuperLink is.
+
+        Raises:
+            InvalidSpecError: The URL or the CA bundle is unusable.
         """

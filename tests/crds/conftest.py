@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crds.manifests import BOT, FEDERATION, POD, USER, Manifest, changed, collection
+from tests.crds.refused_super_nodes import SUPER_NODE
 from tests.testbed.chart import install_crds, wait_for_crds
 from tests.testbed.progress import Progress
 from tests.testbed.rest import Rest
@@ -48,6 +49,7 @@ def existing(kube: Rest, namespace: str) -> Iterator[dict[str, str]]:
         "FederationUser": USER,
         "FederationUser named": changed(USER, {"metadata.name": "named", **ref}),
         "PodIdentity": POD,
+        "PodIdentity of Flower": changed(SUPER_NODE, {"metadata.name": "flower"}),
     }
     paths = {}
     for key, manifest in manifests.items():

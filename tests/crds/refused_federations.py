@@ -36,6 +36,15 @@ FEDERATION_ROWS: list[Row] = [
         (f"a grant of {path}", {f"{GRANT}.vaultPaths": [path]}, "spec.grants[0].vaultPaths[0]", "a mount and a path")
         for path in ("*", "secrets", "/secrets/x", "secrets/../sys/*", "secrets/a*b", "a b/c")
     ),
+    *(
+        (
+            f"a grant of {url!r}",
+            {f"{GRANT}.superlinkUrls": [url]},
+            "spec.grants[0].superlinkUrls[0]",
+            "in small letters",
+        )
+        for url in ("https://*", "http://superlink:8000", "https://a:8000/x", "https://a@b:8000", "https://A:8000")
+    ),
     (
         "secrets change all the time by default",
         {"spec.defaults.rotationPeriod": "10s"},

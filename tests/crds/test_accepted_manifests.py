@@ -19,6 +19,7 @@ from tests.crds.manifests import (
     collection,
     documents,
 )
+from tests.crds.refused_super_nodes import EVERYTHING, SUPER_NODE
 from tests.testbed.rest import Rest
 
 DESIGN = """
@@ -163,6 +164,9 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("a grant of places in Vault", FEDERATION, {
         f"{GRANT}.vaultPaths": ["secrets/*", "secrets/users/{subject}/*", "kv.2/tenants/{namespace}/x-{name}"]
     }),
+    ("a grant of SuperLinks", FEDERATION, {
+        f"{GRANT}.superlinkUrls": ["https://superlink.example.org:8000", "https://superlink.{namespace}.svc:8000/*"]
+    }),
     ("defaults of rotation", FEDERATION, {"spec.defaults": {"rotationPeriod": "720h", "overlap": "2h"}}),
     ("tokens of both types", BOT, {
         "spec.tokens": [
@@ -240,6 +244,8 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("file names in the spellings that Secrets take", POD, {
         FILES: {"TOKEN": "", ".netrc": "", "a..b": "", "_": "", "-": "", "k" * 253: ""}
     }),
+    ("a SuperNode", SUPER_NODE, {}),
+    ("a SuperNode with all that can be said of it", SUPER_NODE, EVERYTHING),
     ("a Secret name of its own", POD, {"spec.secretName": "trainer.credential"}),
     ("pods by labels and by every operator", POD, {
         "spec.pods.selector.matchLabels": {"app.kubernetes.io/name": "trainer", "empty": ""},

@@ -68,6 +68,24 @@ REFUSED: list[tuple[str, str, Spec, Told]] = [
         {"authentication": {"serviceAccount": {"name": "trainer"}}, "tokens": None},
         ("spec.authentication", "create it anew"),
     ),
+    (
+        "a SuperNode moves to another SuperLink",
+        "PodIdentity of Flower",
+        {"platform": {"flower": {"superNode": {"superLink": {"url": "https://other:8000"}}}}},
+        ("superLink.url", "unregistered there"),
+    ),
+    (
+        "a SuperNode becomes something else",
+        "PodIdentity of Flower",
+        {"platform": {"flower": None, "generic": {"files": {"token": "{token}"}}}},
+        ("spec.platform", "from creation on"),
+    ),
+    (
+        "something else becomes a SuperNode",
+        "PodIdentity",
+        {"platform": {"generic": None, "flower": {"superNode": {"superLink": {"url": "https://other:8000"}}}}},
+        ("spec.platform", "from creation on"),
+    ),
     ("a user gets another username", "FederationUser", {"username": "eva"}, ("spec.username", "make a new")),
     (
         "a user is given a federationRef later",

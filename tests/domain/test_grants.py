@@ -429,3 +429,28 @@ def test_a_switch_is_granted_by_itself_alone(kind: AskKind) -> None:
     refused = judged(grants(others), ask)
     assert refused.denied == {ask}
     assert f"{kind}: true" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "covered"),
+    [
+        ("https://superlink.example.org:8000", "https://superlink.example.org:8000", True),
+        ("https://superlink.example.org:8000/*", "https://superlink.example.org:8000", True),
+        ("https://superlink.example.org", "https://superlink.example.org:443", True),
+        ("https://superlink.{namespace}.svc:8000", "https://superlink.site-a.svc:8000", True),
+        ("https://superlink.{namespace}.svc:8000", "https://superlink.site-b.svc:8000", False),
+        ("https://superlink.example.org:8000", "https://superlink.example.org:8001", False),
+        ("https://superlink.example.org:8000", "http://superlink.example.org:8000", False),
+        ("https://superlink.example.org*", "https://superlink.example.org.evil", False),
+        ("https://superlink.example.org/*", "https://superlink.example.org.evil", False),
+        ("https://superlink.example.org/*", "https://superlink.example.org@evil", False),
+        ("https://*", "https://superlink.example.org", False),
+        ("*", "https://superlink.example.org", False),
+    ],
+)
+def test_a_superlink_is_compared_by_its_parts(pattern: str, url: str, *, covered: bool) -> None:
+    """An address that only begins like the granted one is another server."""
+    grants = parse_grants({"grants": [{"namespaces": {"names": ["site-a"]}, "superlinkUrls": [pattern]}]})
+    ask = Ask(AskKind.SUPERLINK_URL, url)
+    verdict = judge([ask], grants, federation="local", namespace="site-a", labels={})
+    assert verdict.granted is covered

@@ -8,12 +8,14 @@ from secrets import token_hex
 from typing import Any
 
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.node_keys import new_node_key, readable_node_key
 from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.domain.access import KeycloakAccess, KeycloakCredentials, VaultAccess, VaultCredentials
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, KINDS, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
+from fedid.domain.super_node import SuperLinkAccess
 from fedid.engine import Priority
 from fedid.errors import Error
 from fedid.reconcile.directory import Directory
@@ -21,6 +23,7 @@ from fedid.reconcile.dispatch import Dispatch, retry_for
 from fedid.reconcile.world import World
 from tests.fakes.cluster import OPERATOR_NAMESPACE, FakeCluster
 from tests.fakes.identity_provider import FakeIdentityProvider
+from tests.fakes.node_registry import FakeNodeRegistry
 from tests.fakes.secret_store import FakeSecretStore
 from tests.fakes.sidecars import FakeSidecars
 
@@ -55,6 +58,8 @@ class SmallOperator:
         self.cluster = FakeCluster(now=self.clock.now)
         self.provider = FakeIdentityProvider(now=self.clock.now)
         self.store = FakeSecretStore(now=self.clock.now)
+        self.super_links: dict[str, FakeNodeRegistry] = {}
+        """By URL."""
         self.meter = Metrics()
         self.sidecars = FakeSidecars()
         self.cluster.add_namespace(NAMESPACE)
@@ -84,6 +89,8 @@ class SmallOperator:
             fresh_token=lambda: Sensitive(token_hex(32)),
             fresh_key=new_signing_key,
             read_key=readable_key,
+            fresh_node_key=new_node_key,
+            read_node_key=readable_node_key,
             own_subject=lambda: OPERATOR_SUBJECT,
             audit=lambda *_, **__: None,
             meter=self.meter,
@@ -102,6 +109,10 @@ class SmallOperator:
     def secret_store(self, _access: VaultAccess, _credentials: VaultCredentials) -> FakeSecretStore:
         """Return the mount."""
         return self.store
+
+    def node_registry(self, access: SuperLinkAccess) -> FakeNodeRegistry:
+        """Return the SuperLink of that URL."""
+        return self.super_links.setdefault(access.url, FakeNodeRegistry())
 
     async def settle(self) -> None:
         """Run every pass that is due now, and those that it makes due."""

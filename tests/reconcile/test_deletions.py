@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedid.adapters.metrics import Metrics
+from fedid.adapters.node_keys import new_node_key, readable_node_key
 from fedid.adapters.signing_keys import new_signing_key, readable_key
 from fedid.domain.sensitive import Sensitive
 from fedid.reconcile.directory import Directory
@@ -35,6 +36,8 @@ def world() -> World:
         fresh_token=lambda: Sensitive("0" * 64),
         fresh_key=new_signing_key,
         read_key=readable_key,
+        fresh_node_key=new_node_key,
+        read_node_key=readable_node_key,
         own_subject=str,
         audit=lambda *_, **__: None,
         meter=Metrics(),

@@ -15,7 +15,8 @@ from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 OTHER = "site-b"
 LABELS = {"fedid.io/server": "aggregator"}
-TOKEN = {"name": "list", "type": "opaque", "lifetime": "60m", "overlap": "5m"}
+TOKEN = {"name": "list", "type": "opaque", "lifetime": "720h", "overlap": "5m"}
+"""So long that none is renewed by itself meanwhile."""
 BOT = {"tokens": [TOKEN]}
 ACCEPTS = {"selector": {"matchLabels": LABELS}}
 CLIENT = {
@@ -126,11 +127,14 @@ async def test_a_rotation_refuses_nobody_at_any_instant() -> None:
 async def test_a_server_that_cannot_be_told_holds_up_a_rotation_until_the_token_ends() -> None:
     """The old token stays in use and says for whom it waits; at its end the new one comes all the same."""
     loop = await Loop().begun()
+    short = {"tokens": [{**TOKEN, "lifetime": "60m"}]}
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", short)
+    await loop.advance(400)
     former = loop.presented()
     loop.cluster.failures.add(
         "nudge_pod", BackendRejectedError("a webhook denies it", backend="kubernetes"), times=None
     )
-    loop.rotate("token-1")
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", short, annotations={"fedid.io/rotate": "token-1"})
     await loop.advance(600)
     assert loop.presented() == former
     assert loop.vault()["pending_token"] in loop.taken()

@@ -1,6 +1,6 @@
 """HTTP to one backend: a bounded pool, hard time limits, and one place where failures become `fedid.errors`.
 
-The three backends share these rules. A request is sent at most once (a read that met a closed keep-alive connection:
+The backends share these rules. A request is sent at most once (a read that met a closed keep-alive connection:
 twice), because a write that is repeated blindly may undo what happened in between. Redirects are not followed, proxies
 of the environment and cookies are ignored. No message ever holds a query string, a header or a body: only host, port
 and what to do next.
@@ -88,7 +88,7 @@ class Transport:
         """Prepare; nothing connects before the first request.
 
         Args:
-            backend: `keycloak`, `vault` or `kubernetes`: for errors and metrics.
+            backend: `keycloak`, `vault`, `superlink` or `kubernetes`: for errors and metrics.
             base_url: `http(s)://host[:port][/prefix]`.
             ca_bundle: PEM text of the only CAs to trust; None: the system's.
             connections: Upper bound of open connections (> 0).
@@ -134,6 +134,7 @@ class Transport:
         explain: Explain | None = None,
         passing: frozenset[int] = frozenset(),
         probing: bool = False,
+        reads: bool = False,
     ) -> Answer:
         """Send one request and return the answer if its status is 2xx or 4xx, save 429.
 
@@ -148,12 +149,13 @@ class Transport:
             explain: Asked first about an answer that would raise: a more exact error (Vault's "sealed"), or None.
             passing: Statuses to return although they would raise (Vault's health uses them to say what it is).
             probing: Ask even if the breaker is open.
+            reads: It changes nothing, although its method says otherwise (a remote procedure call is always POST).
 
         Raises:
             BackendUnavailableError: No answer, 429 or 5xx.
             BackendRejectedError: A redirect.
         """
-        headers = dict(headers or {})
+        headers, reads = dict(headers or {}), reads or method in READS
         if json is not None:
             body = json_codec.dumps(json).encode()
             headers.setdefault("Content-Type", "application/json")
@@ -165,12 +167,12 @@ class Transport:
             # Asked only now: while a request waits for its slot the backend may go away, or our lease may end.
             if self._breaker is not None and not probing:
                 self._check(self._breaker)
-            if self._fence is not None and method not in READS:
+            if self._fence is not None and not reads:
                 self._fence()
-            answer = await self._send(method, url, headers, body, slot_at)
+            answer = await self._send(method, url, headers, body, slot_at, reads=reads)
             self._note(answer.status, passing, slot_at)
         if answer.status not in passing:
-            self._refuse(method, answer, explain)
+            self._refuse(answer, explain, reads=reads)
         return answer
 
     async def aclose(self) -> None:
@@ -192,11 +194,11 @@ class Transport:
             message, reason = self._trouble or (f"{self.backend} at {self.origin} did not answer several times", None)
             raise BackendUnavailableError(message, backend=self.backend, reason=reason, retry_after=pause) from error
 
-    async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, slot_at: float
+    async def _send(  # noqa: PLR0913 - the request, and what is known of it
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, slot_at: float, *, reads: bool
     ) -> Answer:
         started = time.perf_counter()
-        attempts = 2 if method in READS else 1
+        attempts = 2 if reads else 1
         while True:
             attempts -= 1
             try:
@@ -208,16 +210,18 @@ class Transport:
                     content = await response.read()
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError) as error:
                 if not attempts:
-                    raise self._failed(method, error, started, slot_at) from error
+                    raise self._failed(method, error, started, slot_at, reads=reads) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 # A ClientResponseError is not chained: its repr shows our headers, and so the credential.
                 cause = None if isinstance(error, aiohttp.ClientResponseError) else error
-                raise self._failed(method, error, started, slot_at) from cause
+                raise self._failed(method, error, started, slot_at, reads=reads) from cause
             else:
                 self._tell(method, response.status, None, started)
                 return Answer(response.status, response.headers, content, sent, received, self.origin, self.backend)
 
-    def _failed(self, method: str, error: Exception, started: float, slot_at: float) -> BackendUnavailableError:
+    def _failed(
+        self, method: str, error: Exception, started: float, slot_at: float, *, reads: bool
+    ) -> BackendUnavailableError:
         """Translate "no answer"; here and nowhere else."""
         what = failure_of(error, self.origin, self.backend)
         self._tell(method, None, what.kind, started)
@@ -225,7 +229,7 @@ class Transport:
             self._breaker.failed()
         if self._limiter is not None and what.kind == "timeout":
             self._limiter.overloaded(slot_at)
-        unknown = what.sent and method not in READS
+        unknown = what.sent and not reads
         self._trouble = (what.sentence, what.reason)
         return BackendUnavailableError(what.sentence, backend=self.backend, reason=what.reason, outcome_unknown=unknown)
 
@@ -247,7 +251,7 @@ class Transport:
             else:
                 self._breaker.succeeded()
 
-    def _refuse(self, method: str, answer: Answer, explain: Explain | None) -> None:
+    def _refuse(self, answer: Answer, explain: Explain | None, *, reads: bool) -> None:
         """Raise for an answer that says "elsewhere" or "later"."""
         moved = HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST
         broken = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -263,7 +267,7 @@ class Transport:
         pause = answer.retry_after(datetime.now(UTC))
         asked = f" and asks to wait {pause.total_seconds():.0f} s" if pause else ""
         message = f"{self.backend} at {self.origin} answered {answer.status}{asked}: check its health and its log"
-        unknown = broken and method not in READS
+        unknown = broken and not reads
         self._trouble = (message, None)
         raise BackendUnavailableError(message, backend=self.backend, retry_after=pause, outcome_unknown=unknown)
 

@@ -23,6 +23,7 @@ from fedid.domain.fields import (
     texts_by_name,
 )
 from fedid.domain.label_selector import LabelSelector, parse_selector
+from fedid.domain.web_address import covers
 
 __all__ = ["Ask", "AskKind", "Grant", "Verdict", "is_reserved_client", "judge", "parse_grants"]
 
@@ -54,6 +55,8 @@ class AskKind(StrEnum):
     CLIENT_ID = "clientIds"
     CLAIM = "claims"
     SCOPE = "scopes"
+    SUPERLINK_URL = "superlinkUrls"
+    """Where SuperNodes may be registered; a pattern may hold `{namespace}` for the namespace that asks."""
     ADOPT = "adopt"
     RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
@@ -68,6 +71,7 @@ _LISTED = (
     AskKind.CLAIM,
     AskKind.SCOPE,
     AskKind.VAULT_PATH,
+    AskKind.SUPERLINK_URL,
 )
 _SWITCHES = (AskKind.ADOPT, AskKind.RETAIN)
 
@@ -114,6 +118,9 @@ class Grant:
             return ask.kind in self.switches
         if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
             return False  # no rule gives away what the protocol goes by
+        if ask.kind is AskKind.SUPERLINK_URL:
+            prefixes = self.patterns.get(ask.kind, ())
+            return any(covers(prefix.replace("{namespace}", namespace), ask.value) for prefix in prefixes)
         if ask.kind is AskKind.VAULT_PATH:
             patterns = self.patterns.get(ask.kind, ())
             return any(_matches(pattern.replace("{namespace}", namespace), ask.value) for pattern in patterns)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeKey
 
 __all__ = [
     "AcceptedBot",
@@ -121,6 +122,8 @@ class MountedIdentity:
     """The `kid` that it names in them."""
     copied: CopiedEntry | None = None
     """What lies beside it in Vault for a platform that takes nothing from Keycloak."""
+    node_key: NodeKey | None = None
+    """Of the SuperNode that the pod is, registered at its SuperLink."""
 
     @property
     def endpoints(self) -> Endpoints:

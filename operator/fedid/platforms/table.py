@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from fedid.domain.fields import Body
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import ai4flwr, aiod, bitfount, generic
+from fedid.platforms import ai4flwr, aiod, bitfount, flower, generic
 from fedid.platforms.identity import CopySource, Identity
 
 __all__ = ["PLATFORMS", "Platform", "Renderer", "copy_source", "renderer"]
@@ -31,6 +31,7 @@ class Platform(Generic[_Options]):
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
+    "flower": Platform(flower.parse, flower.render),
     "generic": Platform(generic.parse, generic.render),
     "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render),
     "aiod": Platform(aiod.parse, aiod.render),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, meta_of, parse_bot_client
 from fedid.domain.rotation import PATIENCE
+from fedid.domain.sensitive import Sensitive
 from fedid.engine import Outcome, Priority
 from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError
-from fedid.platforms.identity import MountedIdentity
+from fedid.platforms.identity import Identity, MountedIdentity
 from fedid.platforms.table import Renderer, copy_source
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
@@ -23,6 +25,7 @@ from fedid.reconcile.bot_use import published_tokens, refusal_of
 from fedid.reconcile.copied_entries import begin, read_copied, with_copied
 from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
+from fedid.reconcile.pod_node import PodNode, PodNodes
 from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
@@ -41,10 +44,11 @@ _ENTRY: Final[Mapping[type[BotAuthentication], frozenset[str]]] = {
 class ClientIdentities:
     """Brings PodIdentities of clients in line."""
 
-    def __init__(self, world: World, nudges: Nudges, acceptance: Acceptance) -> None:
-        """Work in this world; pods are told by `nudges`."""
+    def __init__(self, world: World, nudges: Nudges, acceptance: Acceptance, nodes: PodNodes) -> None:
+        """Work in this world; pods are told by `nudges`, SuperNodes are the business of `nodes`."""
         self._world = world
         self._nudges = nudges
+        self._nodes = nodes
         self._acceptance = acceptance
         self._secrets = PodSecrets(world)
 
@@ -65,7 +69,8 @@ class ClientIdentities:
             message = f"{bot_key} was made anew; what the former one was given is withdrawn"
             body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
         if refusal is not None:
-            await self._withdraw(body, spec, bot_key, refusal)
+            body = await self._withdraw(body, spec, bot_key, refusal)
+            await self._nodes.withdraw(newest_of(self._world, body))
             raise refusal
         if bot is None:
             return Outcome()
@@ -83,15 +88,34 @@ class ClientIdentities:
                 await self._withdraw(body, spec, bot_key, why)
                 raise
             body, render = await begin(self._world, body, copied, source), with_copied(render, copied)
-        credential = await self._credential(body, render, bot, bot_key, backends)
+        node = await self._node(body, spec, bot, backends)
+        body = newest_of(self._world, body)
+        credential = await self._credential(body, _with_node(render, node), bot, bot_key, backends)
+        if node is not None:
+            credential = replace(credential, expires_at=None, issued_at=None)  # a SuperNode mounts no token
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
-        await self._settle(body, spec, bot, credential, pods)
+        await self._settle(body, spec, bot, credential, pods, node)
         again_after, now = spread(backends.federation.resync_period, spec.meta.uid), realm_now(self._world, bot)
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
+        if node is not None and node.again_at is not None:
+            again_after = min(again_after, max(node.again_at - self._world.clock.now(), timedelta()))
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
+
+    async def _node(self, body: Body, spec: PodIdentity, bot: Body, backends: Backends) -> PodNode | None:
+        """Return the SuperNode that the pod is, registered; None if it is none.
+
+        Raises:
+            Error: It cannot be had; if no rule grants it, what there was of it is withdrawn.
+        """
+        try:
+            return await self._nodes.ensure(body, spec, bot, backends)
+        except NotGrantedError as error:
+            body = await self._withdraw(newest_of(self._world, body), spec, meta_of(bot).key, error)
+            await self._nodes.withdraw(newest_of(self._world, body))
+            raise
 
     async def _credential(
         self, body: Body, render: Renderer, bot: Body, bot_key: ObjectKey, backends: Backends
@@ -184,8 +208,14 @@ class ClientIdentities:
             self._world.wake(bot_key, Priority.DELETION, look=False)
         return body
 
-    async def _settle(
-        self, body: Body, spec: PodIdentity, bot: Body, credential: Credential, pods: Mapping[str, Any]
+    async def _settle(  # noqa: PLR0913 - everything that the status tells
+        self,
+        body: Body,
+        spec: PodIdentity,
+        bot: Body,
+        credential: Credential,
+        pods: Mapping[str, Any],
+        node: PodNode | None,
     ) -> None:
         bot_key = meta_of(bot).key
         message = f"Secret {spec.secret_name} holds what is published of {bot_key}"
@@ -195,7 +225,7 @@ class ClientIdentities:
             ready = Condition(ConditionType.READY, False, Reason.WAITING_FOR_BOT, f"{message}, {expired}")
         latest = newest_of(self._world, body)
         told = [ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message)]
-        told += kept_conditions(latest, (ConditionType.REVOKED,))
+        told += kept_conditions(latest, (ConditionType.REVOKED,)) if node is None else [node.granted]
         held: dict[str, Any] = {
             "name": bot_key.name,
             "uid": credential.bot_uid,
@@ -214,8 +244,20 @@ class ClientIdentities:
             "delivered": True,
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
+            **(node.fields if node is not None else {}),
         }
         before = ((latest.get("status") or {}).get("bot") or {}).get("tokens")
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
         if before and before != held.get("tokens"):
             self._world.wake(bot_key, Priority.DRIFT, look=False)  # the former token may wait for this
+
+
+def _with_node(render: Renderer, node: PodNode | None) -> Renderer:
+    """Return the renderer, with the SuperNode's key in what it gets."""
+
+    def rendered(identity: Identity) -> dict[str, Sensitive]:
+        if node is not None and isinstance(identity, MountedIdentity):
+            identity = replace(identity, node_key=node.key)
+        return render(identity)
+
+    return rendered

@@ -30,6 +30,7 @@ class Directory:
         self._bodies: dict[ObjectKey, Body] = {}
         self._pods_by_bot: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._servers: set[ObjectKey] = set()
+        self._super_nodes: set[ObjectKey] = set()
         self._secret_versions: dict[tuple[str, str], str] = {}
         # Kept as bodies come and go: to count ten thousand at each scrape would hold up the loop for 20 ms.
         self._readiness: Counter[tuple[str, str, str]] = Counter()
@@ -53,6 +54,8 @@ class Directory:
                 self._servers.add(key)
             else:
                 self._pods_by_bot[_bot_of(body)].add(key)
+            if _is_super_node(body):
+                self._super_nodes.add(key)
         return True
 
     def remove(self, key: ObjectKey, uid: str | None = None) -> None:
@@ -88,7 +91,7 @@ class Directory:
         return [self._bodies[key] for key in sorted(self._servers)]
 
     def identities_of(self, federation: str) -> list[ObjectKey]:
-        """Return bots, users and servers that name the Federation, or are or may be pinned to it."""
+        """Return bots, users, servers and SuperNodes that name the Federation, or are or may be pinned to it."""
         return [
             key
             for key, body in self._bodies.items()
@@ -96,7 +99,7 @@ class Directory:
         ]
 
     def identities_in(self, namespace: str) -> list[ObjectKey]:
-        """Return bots, users and servers of a namespace."""
+        """Return bots, users, servers and SuperNodes of a namespace."""
         return [key for key in self._bodies if key.namespace == namespace and self._is_identity(key)]
 
     def knows_namespace(self, namespace: str) -> bool:
@@ -138,7 +141,7 @@ class Directory:
         return news + gone
 
     def _is_identity(self, key: ObjectKey) -> bool:
-        return key.kind in {BOT_CLIENT, FEDERATION_USER} or key in self._servers
+        return key.kind in {BOT_CLIENT, FEDERATION_USER} or key in self._servers or key in self._super_nodes
 
     def _unlink(self, body: Body | None) -> None:
         if body is None or body["kind"] == _NAMESPACE:
@@ -146,6 +149,7 @@ class Directory:
         self._readiness[_readiness(body)] -= 1
         if body["kind"] == POD_IDENTITY:
             self._servers.discard(key_of(body))
+            self._super_nodes.discard(key_of(body))
             pods = self._pods_by_bot[_bot_of(body)]
             pods.discard(key_of(body))
             if not pods:
@@ -162,9 +166,20 @@ def _is_server(pod_identity: Body) -> bool:
     return (pod_identity.get("spec") or {}).get("role") == SERVER
 
 
+def _is_super_node(pod_identity: Body) -> bool:
+    """Tell whether a SuperNode is wanted, which has grants to wait for, or may be registered."""
+    platform = (pod_identity.get("spec") or {}).get("platform") or {}
+    return "superNode" in (platform.get("flower") or {}) or bool(_registered(pod_identity))
+
+
+def _registered(pod_identity: Body) -> Mapping[str, Any]:
+    return (pod_identity.get("status") or {}).get("superNode") or {}
+
+
 def _federation_of(body: Body) -> str | None:
     spec, status = body.get("spec") or {}, body.get("status") or {}
-    return (spec.get("federationRef") or {}).get("name") or status.get("federation")
+    named = (spec.get("federationRef") or {}).get("name")
+    return named or status.get("federation") or _registered(body).get("federation")
 
 
 def _readiness(body: Body) -> tuple[str, str, str]:

@@ -13,6 +13,7 @@ from fedid.reconcile.client_identity import ClientIdentities
 from fedid.reconcile.copied_entries import farewell
 from fedid.reconcile.gate import realm_now
 from fedid.reconcile.nudges import Nudges
+from fedid.reconcile.pod_node import PodNodes, is_super_node
 from fedid.reconcile.server_identity import ServerIdentities
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import World
@@ -28,7 +29,8 @@ class PodIdentityReconciler:
     def __init__(self, world: World, nudges: Nudges, acceptance: Acceptance) -> None:
         """Work in this world; pods are told by `nudges`."""
         self._world = world
-        self._clients = ClientIdentities(world, nudges, acceptance)
+        self._nodes = PodNodes(world)
+        self._clients = ClientIdentities(world, nudges, acceptance, self._nodes)
         self._servers = ServerIdentities(world, nudges, acceptance)
 
     async def reconcile(self, body: Body) -> Outcome:
@@ -39,8 +41,7 @@ class PodIdentityReconciler:
         """
         meta = meta_of(body)
         if meta.deleting:
-            await farewell(self._world, body)
-            return Outcome()  # the Secret goes with its owner
+            return await self._end(body)  # the Secret goes with its owner
         try:
             spec = parse_pod_identity(body)
             render = renderer(spec.platform, spec.options, spec.role)
@@ -52,9 +53,17 @@ class PodIdentityReconciler:
             await self._tell(newest_of(self._world, body), error, meta.generation)
             raise
 
+    async def _end(self, body: Body) -> Outcome:
+        if is_super_node(body):
+            return await self._nodes.delete(body)
+        await farewell(self._world, body)
+        return Outcome()
+
     async def _tell(self, body: Body, error: Error, generation: int) -> None:
         """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
         status = body.get("status") or {}
+        if (status.get("revocation") or {}).get("waitingFor"):
+            return  # what the end of its SuperNode waits for is told already
         passing = isinstance(error, BackendUnavailableError) or error.reason in _PASSING
         now = rfc3339(realm_now(self._world, self._bot(body)))
         if passing and ready_at_generation(body) and status.get("tokenExpiresAt", now + "~") > now:

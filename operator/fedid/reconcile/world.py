@@ -14,8 +14,18 @@ from fedid.domain.naming import ObjectKey, owner_mark
 from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeKey, NodeKeyReader, SuperLinkAccess
 from fedid.engine import Priority
-from fedid.ports import BackendFactory, Clock, Cluster, DriftMeter, IdentityProvider, SecretStore, Sidecars
+from fedid.ports import (
+    BackendFactory,
+    Clock,
+    Cluster,
+    DriftMeter,
+    IdentityProvider,
+    NodeRegistry,
+    SecretStore,
+    Sidecars,
+)
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.freshness import Freshness, SecretSightings
 
@@ -89,6 +99,10 @@ class World:
     """Makes a key pair."""
     read_key: KeyReader
     """Reads one that `fresh_key` made."""
+    fresh_node_key: Callable[[], NodeKey]
+    """Makes a key pair of a SuperNode."""
+    read_node_key: NodeKeyReader
+    """Reads one that `fresh_node_key` made."""
     own_subject: Callable[[], str]
     """Returns the `sub` of the operator's own ServiceAccount; empty if it runs without one."""
     audit: Callable[..., None]
@@ -99,6 +113,8 @@ class World:
     """By Federation name; absent until the Federation was first looked at in this process."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Federation name to why there are no adapters for it: its spec or its access Secret is wrong."""
+    super_links: dict[SuperLinkAccess, NodeRegistry] = field(default_factory=dict)
+    """Adapters of the SuperLinks that were asked last."""
     freshness: Freshness = field(default_factory=Freshness)
     sightings: SecretSightings = field(default_factory=SecretSightings)
     last_deletions: dict[str, datetime] = field(default_factory=dict)

@@ -1,0 +1,254 @@
+"""The SuperNode that a PodIdentity is: granted, registered, mounted; unregistered when it, its bot or its grant goes.
+
+What must be found again at the end, where it is registered and in whose Vault its key lies, is in the status before
+anything is made. So a finalizer without it stands for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fedid.domain.conditions import Condition, ConditionType, Reason, rfc3339
+from fedid.domain.grants import Ask, AskKind
+from fedid.domain.naming import ObjectKey
+from fedid.domain.node_plan import DesiredNode
+from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
+from fedid.domain.resources import Body, meta_of, parse_bot_client
+from fedid.domain.rotation import rotation_due_at, rotation_request
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeKey, SuperLinkAccess
+from fedid.engine import Outcome, Priority
+from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, StaleObjectError
+from fedid.platforms import flower
+from fedid.platforms.flower import SuperNodeOptions
+from fedid.ports import NodeRegistry
+from fedid.reconcile.bot_observation import observe_stored
+from fedid.reconcile.gate import (
+    backends_of,
+    granted_condition,
+    judged,
+    require_usable,
+    with_finalizer,
+    without_finalizer,
+)
+from fedid.reconcile.pod_secret import PodSecrets
+from fedid.reconcile.status import kept_conditions, newest_of, write_status
+from fedid.reconcile.super_node import NodeIdentity, RecordedNode, SuperNode, node_path
+from fedid.reconcile.waiting import tell_waiting
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["PodNode", "PodNodes", "is_super_node"]
+
+_KEPT: Final = (ConditionType.READY, ConditionType.PUBLISHED)
+_MOST_SUPER_LINKS: Final = 64
+"""Whose connections are kept; each has a pool and a TLS context of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodNode:
+    """The SuperNode of one PodIdentity, registered and seen so."""
+
+    key: NodeKey
+    granted: Condition
+    fields: Mapping[str, Any]
+    """What the status tells of it."""
+    again_at: datetime | None
+    """When something will be due by itself (aware UTC)."""
+
+
+class PodNodes:
+    """Brings the SuperNodes of PodIdentities in line, and ends them."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+        self._secrets = PodSecrets(world)
+
+    async def ensure(self, body: Body, spec: PodIdentity, bot: Body, backends: Backends) -> PodNode | None:
+        """Have the SuperNode registered; None if the PodIdentity is none.
+
+        Raises:
+            NotGrantedError: No rule lets the namespace register one there; whatever there is has to be withdrawn.
+            Error: Vault or the SuperLink is away or refuses.
+        """
+        options = _options(spec)
+        if options is None:
+            return None
+        world, meta, federation = self._world, spec.meta, backends.federation.meta.key.name
+        url = options.super_link.url
+        verdict = judged(world, backends, [Ask(AskKind.SUPERLINK_URL, url)], meta.key.namespace)
+        if not verdict.granted:
+            raise NotGrantedError(verdict.message)
+        require_usable(backends, meta, vault=True)
+        body = await with_finalizer(world, body)
+        told = _told(body)
+        if not told:
+            # Before anything is made: the bot, which leads to the Federation, may be gone when it has to end.
+            told = {"url": url, "federation": federation}
+            kept = kept_conditions(body, _KEPT)
+            body = await write_status(world, body, kept, {"superNode": told}) or body
+        account = await self._account_of(bot, backends) if options.as_bot else None
+        desired = DesiredNode("", url, options.every, options.overlap)
+        identity = await self._identity(meta.key, meta.uid, options.super_link, backends, account)
+        node = SuperNode(world, identity, desired)
+        recorded = RecordedNode(told.get("keyId"), told.get("rotatedFor"))
+        state = await node.ensure(recorded, rotation_request(meta.annotations), world.clock.now())
+        next_at = rotation_due_at(state.issued_at, options.every, meta.uid) if options.every is not None else None
+        fields = {
+            "url": url,
+            "federation": told["federation"],
+            "keyId": state.key.key_id,
+            "issuedAt": rfc3339(state.issued_at),
+            "nextRotationAt": rfc3339(next_at) if next_at is not None else None,
+            "rotatedFor": state.rotated_for,
+        }
+        status = {
+            "nodeId": str(state.node_id),
+            "superNode": {name: value for name, value in fields.items() if value is not None},
+            "revocation": None,
+        }
+        return PodNode(state.key, granted_condition(verdict), status, state.again_at)
+
+    async def withdraw(self, body: Body) -> None:
+        """End the SuperNode of a PodIdentity that stays; nothing if there is none.
+
+        Raises:
+            Error: What it waits for, told in the status.
+        """
+        if not is_super_node(body) or not (_told(body) or meta_of(body).has_finalizer):
+            return
+        await self._end(body)
+
+    async def delete(self, body: Body) -> Outcome:
+        """Run one pass over a PodIdentity that is being deleted.
+
+        Raises:
+            Error: What it waits for, told in the status.
+        """
+        meta = meta_of(body)
+        if meta.has_finalizer:
+            await self._end(await self._empty(body))
+        return Outcome()
+
+    async def _empty(self, body: Body) -> Body:
+        """Empty the Secret, which goes only with its owner: as long as that waits, nobody gets at the key any more."""
+        status = body.get("status") or {}
+        if not status.get("delivered"):
+            return body
+        await self._secrets.empty(meta_of(body), status["secretName"])
+        kept = kept_conditions(body, _KEPT)
+        body = await write_status(self._world, body, kept, {"delivered": False}) or body
+        if (bot_key := _bot_of(body)) is not None:
+            self._world.wake(bot_key, Priority.DELETION, look=False)  # one that is being deleted waits for this
+        return body
+
+    async def _end(self, body: Body) -> None:
+        try:
+            if _told(body):
+                body = await self._prove(body)
+            await without_finalizer(self._world, newest_of(self._world, body))
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
+        except Error as error:
+            await tell_waiting(self._world, newest_of(self._world, body), error)
+            raise
+
+    async def _prove(self, body: Body) -> Body:
+        """Unregister it, see that, take its key out of Vault, and tell the proof; the status forgets it with that."""
+        world, meta, told = self._world, meta_of(body), _told(body)
+        backends = backends_of(world, told["federation"])
+        if backends is None:
+            message = f"Federation {told['federation']} is looked at first"
+            raise NotReadyError(message)
+        options = _options_if_readable(body)
+        access = options.super_link if options is not None else SuperLinkAccess(told["url"], None)
+        account = await self._account_at_the_end(body, backends) if options is not None and options.as_bot else None
+        node = SuperNode(world, await self._identity(meta.key, meta.uid, access, backends, account))
+        await node.end(RecordedNode(told.get("keyId")), world.clock.now())
+        node_id = (body.get("status") or {}).get("nodeId")
+        what = f"node {node_id}" if node_id else "every node of this PodIdentity"
+        proof = f"the SuperLink {access.url} lists {what} as unregistered, or not at all; its key is gone from Vault"
+        await world.cluster.emit(
+            body, reason="RevocationProven", message=f"Revocation proven: {proof}", warning=False, action="Revoke"
+        )
+        now = rfc3339(world.clock.now())
+        revoked = Condition(ConditionType.REVOKED, True, Reason.PROVEN, f"Proven at {now}: {proof}")
+        kept = kept_conditions(body, _KEPT)
+        forgotten = {"nodeId": None, "superNode": None, "revocation": None}
+        return await write_status(world, newest_of(world, body), (*kept, revoked), forgotten) or body
+
+    async def _identity(
+        self, key: ObjectKey, uid: str, access: SuperLinkAccess, backends: Backends, account: Sensitive | None
+    ) -> NodeIdentity:
+        path = node_path(backends.federation.vault.path_prefix, key)
+        registry = await self._registry(access)
+        return NodeIdentity(key, uid, access.url, registry, backends.secret_store, path, account)
+
+    async def _registry(self, access: SuperLinkAccess) -> NodeRegistry:
+        known = self._world.super_links
+        found = known.pop(access, None) or self._world.factory.node_registry(access)
+        known[access] = found  # the last one is the one that was used last
+        while len(known) > _MOST_SUPER_LINKS:
+            await known.pop(next(iter(known))).aclose()
+        return found
+
+    async def _account_of(self, bot: Body, backends: Backends) -> Sensitive:
+        """Return the token that the bot presents: the one named `default`, else the only one.
+
+        Raises:
+            NotReadyError: It is not there yet.
+            InvalidSpecError: The bot has no such token.
+        """
+        meta, spec = meta_of(bot), parse_bot_client(bot)
+        declared = [token["name"] for token in (bot.get("spec") or {}).get("tokens") or ()]
+        name = "default" if "default" in declared else declared[0] if len(declared) == 1 else None
+        if name is None:
+            message = f"superLink.account is Bot, and {meta.key} has no token that is called default or is the only one"
+            raise InvalidSpecError(message, reason=Reason.TOKEN_MISSING)
+        owner = self._world.owner(meta.uid)
+        stored = await observe_stored(backends, meta.key, owner, spec.client_id, spec.authentication)
+        if name not in stored.claims:
+            message = f"Token {name} of {meta.key}, with which the SuperLink is asked, is not in Vault as a good jwt"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
+        return stored.tokens[name].data["token"]
+
+    async def _account_at_the_end(self, body: Body, backends: Backends) -> Sensitive | None:
+        """Return the token likewise, None if there is none any more: then the SuperLink says what it wants."""
+        bot_key = _bot_of(body)
+        bot = self._world.directory.get(bot_key) if bot_key is not None else None
+        try:
+            return await self._account_of(bot, backends) if bot is not None else None
+        except (InvalidSpecError, NotReadyError):
+            return None
+
+
+def is_super_node(body: Body) -> bool:
+    """Tell whether a PodIdentity is a SuperNode, or was one that has not been ended."""
+    return bool(_told(body)) or _options_if_readable(body) is not None
+
+
+def _told(body: Body) -> Mapping[str, Any]:
+    return (body.get("status") or {}).get("superNode") or {}
+
+
+def _bot_of(body: Body) -> ObjectKey | None:
+    try:
+        return parse_pod_identity(body).bot
+    except InvalidSpecError:
+        return None
+
+
+def _options(spec: PodIdentity) -> SuperNodeOptions | None:
+    if spec.platform != "flower":
+        return None
+    return flower.parse(spec.options, f"spec.platform.{spec.platform}", spec.role).super_node
+
+
+def _options_if_readable(body: Body) -> SuperNodeOptions | None:
+    try:
+        return _options(parse_pod_identity(body))
+    except InvalidSpecError:
+        return None

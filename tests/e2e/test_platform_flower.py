@@ -1,0 +1,173 @@
+"""Flower's own SuperLink and SuperNode with what the operator makes for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedid.domain.super_node import NodeRecord, NodeStatus
+from tests.contract.super_links import SuperLink, SuperNode, super_link
+from tests.e2e.authority import Authority
+from tests.e2e.operating import Proxies, grant, own_federation
+from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity
+from tests.e2e.waiting import eventually
+from tests.testbed.stack import Stack
+
+REFUSED = 305
+"""Exit code of a SuperNode that its SuperLink does not let in."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuperLink]:
+    """A SuperLink that keeps its state in memory."""
+    with super_link(tmp_path_factory.mktemp("superlink")) as started:
+        yield started
+
+
+@pytest.fixture
+def federation(stack: Stack, proxies: Proxies, tenant: Tenant, running: SuperLink) -> Iterator[str]:
+    """A Federation that lets tenants register SuperNodes there, and looks at everything every few seconds."""
+    rule = grant(superlinkUrls=[f"https://{running.address}"])
+    defaults = {"resyncPeriod": "5s", "tokenLifetime": "10m"}
+    with own_federation(stack, proxies, "flower", grants=[rule], defaults=defaults) as name:
+        yield name
+        tenant.clean()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[SuperNode]]:
+    """The SuperNodes of a test; all are ended with it."""
+    made = [SuperNode(tmp_path / name) for name in ("first", "second")]
+    yield made
+    for node in made:
+        node.stop()
+
+
+def super_node(name: str, link: SuperLink, mount_path: Path, **node: Any) -> Body:
+    """Return a PodIdentity that is a SuperNode."""
+    where = {"url": f"https://{link.address}", "caBundle": link.ca_bundle}
+    block = {"superLink": where, "mountPath": str(mount_path), **node}
+    return pod_identity(name, platform={"flower": {"superNode": block}})
+
+
+def listed(link: SuperLink) -> dict[str, NodeRecord]:
+    """Return what the SuperLink lists, by node id."""
+
+    async def ask() -> tuple[NodeRecord, ...]:
+        registry = link.registry()
+        try:
+            return await registry.nodes()
+        finally:
+            await registry.aclose()
+
+    return {str(node.node_id): node for node in asyncio.run(ask())}
+
+
+def has_status(link: SuperLink, node_id: str, *wanted: NodeStatus) -> bool:
+    """Tell whether the SuperLink says one of these of a node."""
+    node = listed(link).get(node_id)
+    return node is not None and node.status in wanted
+
+
+def node_of(tenant: Tenant, name: str, *, other_than: str = "") -> str:
+    """Wait until the PodIdentity is Ready with another node, and return its id."""
+
+    def look() -> str | None:
+        status = tenant.ready("PodIdentity", name)["status"]
+        found: str | None = status.get("nodeId")
+        return found if found != other_than else None
+
+    return eventually(look, f"another node of {name}")
+
+
+def test_the_life_of_a_supernode(
+    tenant: Tenant, federation: str, running: SuperLink, authority: Authority, nodes: list[SuperNode]
+) -> None:
+    """Registered, online; another key under way; a SuperLink that forgot it all; deleted, and refused from then on."""
+    first, second = nodes
+    mount = first.folder
+    tenant.apply(bot("trainer", federationRef={"name": federation}))
+    tenant.apply(super_node("trainer", running, mount, rotation={"overlap": "1s"}))
+    node_id = node_of(tenant, "trainer")
+    assert has_status(running, node_id, NodeStatus.REGISTERED)
+    entry = authority.vault(f"fedid/{tenant.namespace}/pods/trainer/keys/supernode") or {}
+    files = (tenant.secret("trainer") or {})["text"]
+    assert set(files) == {"supernode.key", "supernode.pub", "supernode.args", "superlink", "ca.crt"}
+    assert entry["private_key"] == files["supernode.key"]
+
+    first.mount(files)
+    first.start()
+    eventually(lambda: has_status(running, node_id, NodeStatus.ONLINE), "the SuperNode online")
+
+    _annotate(tenant, "trainer", {"fedid.io/rotate": "secret-1"})
+    new_id = node_of(tenant, "trainer", other_than=node_id)
+    assert has_status(running, node_id, NodeStatus.ONLINE), "the former key ended before anybody had the new one"
+    tenant.mounted("trainer", "supernode.key", lambda text: text != files["supernode.key"])
+    second.mount({**(tenant.secret("trainer") or {})["text"]})
+    second.mount({"supernode.args": files["supernode.args"].replace(str(mount), str(second.folder))})
+    second.start()
+    eventually(lambda: has_status(running, new_id, NodeStatus.ONLINE), "the SuperNode online with the new key")
+    eventually(lambda: has_status(running, node_id, NodeStatus.UNREGISTERED), "the former key unregistered")
+
+    key_before = (tenant.secret("trainer") or {})["text"]["supernode.key"]
+    running.stop()
+    running.start()
+    again = eventually(lambda: next((i for i, n in listed(running).items() if n.good), None), "registered again")
+    assert again not in {node_id, new_id}
+    assert node_of(tenant, "trainer", other_than=new_id) == again
+    assert (tenant.secret("trainer") or {})["text"]["supernode.key"] == key_before
+    second.wait()  # the SuperLink does not know its session; kubelet would start it anew
+    second.start()
+    eventually(lambda: has_status(running, again, NodeStatus.ONLINE), "online with the key that it has")
+
+    tenant.delete("PodIdentity", "trainer")
+    tenant.gone("PodIdentity", "trainer")
+    assert has_status(running, again, NodeStatus.UNREGISTERED)
+    assert authority.vault_metadata(f"fedid/{tenant.namespace}/pods/trainer/keys/supernode") is None
+    assert again in tenant.event("trainer", "RevocationProven")["message"]
+    second.stop()
+    second.start()
+    assert second.wait() == 1
+    assert str(REFUSED) in second.log
+
+
+def test_a_superlink_that_is_not_granted(tenant: Tenant, running: SuperLink, nodes: list[SuperNode]) -> None:
+    """Without a rule nothing is registered, and the condition says which one is missing."""
+    tenant.apply(bot("trainer"), super_node("trainer", running, nodes[0].folder))
+    told = tenant.reason("PodIdentity", "trainer", "NotGranted")["message"]
+    assert f"superlinkUrls: https://{running.address}" in told, told
+    assert tenant.secret("trainer") is None
+    body = tenant.get("PodIdentity", "trainer") or {}
+    assert "finalizers" not in body["metadata"]
+
+
+def test_the_bots_suspension_ends_the_node(
+    tenant: Tenant, federation: str, running: SuperLink, nodes: list[SuperNode]
+) -> None:
+    """What the bot may not use any more its SuperNode may not either; called off, there is another key."""
+    wanted = bot("trainer", federationRef={"name": federation})
+    tenant.apply(wanted, super_node("trainer", running, nodes[0].folder))
+    node_id = node_of(tenant, "trainer")
+    tenant.apply(bot("trainer", federationRef={"name": federation}, suspend=True))
+    eventually(lambda: has_status(running, node_id, NodeStatus.UNREGISTERED), "the node unregistered")
+    tenant.emptied("trainer")
+    assert node_id in _proof(tenant)["message"]
+    tenant.apply(wanted)
+    assert has_status(running, node_of(tenant, "trainer", other_than=node_id), NodeStatus.REGISTERED)
+
+
+def _proof(tenant: Tenant) -> Body:
+    def look() -> Body | None:
+        told = tenant.condition("PodIdentity", "trainer", "Revoked")
+        return told if told is not None and told["status"] == "True" else None
+
+    return eventually(look, "the proof")
+
+
+def _annotate(tenant: Tenant, name: str, annotations: dict[str, str]) -> None:
+    patch = {"metadata": {"annotations": annotations}}
+    tenant.stack.kube("PATCH", tenant.path("PodIdentity", name), patch, headers=MERGE)
