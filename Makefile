@@ -45,11 +45,14 @@ lint: $(STAMP) ## Style, types and import contracts
 format: $(STAMP) ## Format, and mend what can be mended by itself
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 lock: ## Lock the dependencies anew, with hashes (needs uv)
-	$(LOCK) --output-file requirements/run.txt pyproject.toml
-	$(LOCK) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --python-version 3.11 --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --python-version 3.11 --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --python-version 3.11 --output-file requirements/platforms.txt requirements/platforms.in
+	$(LOCK) --python-version 3.12 --output-file requirements/bitfount.txt requirements/bitfount.in
+	$(LOCK) --python-version 3.12 --no-deps --output-file requirements/bitfount-alone.txt requirements/bitfount-alone.in
 
 clean: down ## Also remove the environment; the cache of built servers stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

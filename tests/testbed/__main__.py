@@ -10,6 +10,7 @@ from tests.testbed.build import ensure_binaries
 from tests.testbed.errors import CancelledError, StackError
 from tests.testbed.paths import stack_name
 from tests.testbed.progress import Progress
+from tests.testbed.python_environments import ENVIRONMENTS, ensure_environment
 from tests.testbed.stack import Stack
 from tests.testbed.tools import GO_TOOLS
 
@@ -42,7 +43,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.testbed", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    optional = sorted(tool.name for tool in GO_TOOLS.values() if not tool.wanted)
+    optional = sorted(tool.name for tool in GO_TOOLS.values() if not tool.wanted) + sorted(ENVIRONMENTS)
 
     build = commands.add_parser("build", help="build every binary that is not cached")
     build.add_argument("--with", dest="extra", action="append", choices=optional, default=[])
@@ -70,11 +71,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(options: argparse.Namespace) -> None:
     progress = Progress()
-    binaries = ensure_binaries(progress, options.extra)
+    binaries = ensure_binaries(progress, {*options.extra} - {*ENVIRONMENTS})
+    named = [ENVIRONMENTS[name] for name in options.extra if name in ENVIRONMENTS]
+    environments = {environment.name: ensure_environment(progress, environment) for environment in named}
     for name, path in binaries.programs.items():
         print(f"{name:24} {path}")
     print(f"{'keycloak':24} {binaries.keycloak_home}")
     print(f"{'java':24} {binaries.java_home}")
+    for name, python in environments.items():
+        print(f"{name:24} {python}")
 
 
 def _up(options: argparse.Namespace) -> None:

@@ -63,9 +63,8 @@ def ensure_images(progress: Progress, cache: Path, packages: NodePackages) -> No
     """
     pause = _image(cache, "pause", content_key(REVISION, *_texts(tools.GOMOD / "pause")))
     base = _image(cache, "fedid-base", content_key(REVISION, SUITE, *IN_BASE, *LEFT_OUT))
-    key = content_key(
-        REVISION, base.tag, *_texts(REPOSITORY / "operator" / "fedid"), *_texts(REPOSITORY / "requirements")
-    )
+    lock = (REPOSITORY / "requirements" / "run.txt").read_text()
+    key = content_key(REVISION, base.tag, *_texts(REPOSITORY / "operator" / "fedid"), lock)
     operator = _image(cache, "fedid", content_key(key, (REPOSITORY / "Dockerfile").read_text()))
     with cache_lock(progress, cache, "images"):
         if not pause.archive.exists():
