@@ -24,6 +24,14 @@ def reload(file: str = "") -> Answer:
     return {}
 
 
+def refresh() -> Answer:
+    """Get another access token, as if the one at hand had expired."""
+    held = str(get_token())
+    set_token(Token(refresh_token=held))
+    get_token().headers  # noqa: B018 - a property that fetches
+    return {}
+
+
 def login(*, write: bool) -> Answer:
     """Log in with a device code; the address to visit is printed."""
     aiod.create_token(timeout_seconds=60, write_to_file=write)
@@ -37,4 +45,4 @@ def invalidate() -> Answer:
 
 
 if __name__ == "__main__":
-    converse(who=who, header=header, reload=reload, login=login, invalidate=invalidate)
+    converse(who=who, header=header, reload=reload, login=login, refresh=refresh, invalidate=invalidate)

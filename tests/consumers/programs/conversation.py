@@ -11,6 +11,7 @@ Answer = dict[str, Any]
 # Whatever the software under test prints goes to the log, and cannot be taken for an answer.
 _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
+sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def say(answer: Answer) -> None:
