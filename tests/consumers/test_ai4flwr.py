@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.consumers.consumer import Consumer, Consumers
+from tests.consumers.consumer import Consumers
+from tests.consumers.federated import NO_HEADER, REFUSED, TAKEN, Doors
 from tests.e2e.waiting import eventually
 from tests.testbed.paths import StatePaths
 from tests.testbed.pki import ensure_pki
 
 OLD, NEW = "a" * 64, "b" * 64
-Answer = dict[str, Any]
-TAKEN = {"status": "OK"}
-REFUSED = {"status": "UNAUTHENTICATED", "text": "Invalid token"}
-NO_HEADER = {"status": "UNKNOWN", "text": "Error in service handler!"}
-"""What a client sees that sends no header, or the other flavour's."""
-
-
-class Doors:
-    """Servers, and clients that know their authority."""
-
-    def __init__(self, consumers: Consumers, pki: StatePaths) -> None:
-        """Take the authority of a stack, or one like it."""
-        self.consumers = consumers
-        self._pki = pki
-        self._passer_by: Consumer | None = None
-
-    def server(self) -> Consumer:
-        """Start a server that is not open yet."""
-        return self.consumers.start("ai4flwr_server", str(self._pki.serving_certificate), str(self._pki.serving_key))
-
-    def client(self, port: int, token: str | None, flavour: str = "reference") -> Consumer:
-        """Start a client with a token, or without."""
-        return self._begin(self.consumers.start("ai4flwr_client"), port, token, flavour)
-
-    def answer(self, port: int, token: str | None, flavour: str = "reference", way: str = "join") -> Answer:
-        """Return what one who comes by gets, and does not wait for longer than two seconds."""
-        self._passer_by = self._passer_by or self.consumers.start("ai4flwr_client")
-        return self._begin(self._passer_by, port, token, flavour).ask(way, patience_seconds=2)
-
-    def _begin(self, client: Consumer, port: int, token: str | None, flavour: str) -> Consumer:
-        file = "" if token is None else str(self.consumers.mount("client", {"token": token}) / "token")
-        client.ask("begin", port=port, ca=str(self._pki.ca_certificate), token_file=file, flavour=flavour)
-        return client
 
 
 @pytest.fixture
@@ -63,7 +30,7 @@ def _list(doors: Doors, *lines: str, end: str = "\n") -> str:
 
 def test_the_package_takes_its_one_token_over_tls(doors: Doors) -> None:
     """The released interceptor and plugin: the token is taken, another and none are not, nor another header."""
-    port = doors.server().ask("package", token=OLD)["port"]
+    port = doors.package(OLD)
     assert doors.answer(port, OLD, "package", "ping") == doors.answer(port, OLD, "package") == TAKEN
     for token, flavour in ((NEW, "package"), (None, "package"), (OLD, "reference")):
         assert doors.answer(port, token, flavour, "ping") == REFUSED, (token, flavour)
@@ -71,7 +38,7 @@ def test_the_package_takes_its_one_token_over_tls(doors: Doors) -> None:
 
 def test_a_stream_that_the_package_rejects_hangs(doors: Doors) -> None:
     """It rejects as if every method were a single call: a refused client of a stream waits until it has no patience."""
-    port = doors.server().ask("package", token=OLD)["port"]
+    port = doors.package(OLD)
     assert doors.answer(port, NEW, "package")["status"] == "DEADLINE_EXCEEDED"
 
 

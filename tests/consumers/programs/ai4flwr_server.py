@@ -22,9 +22,9 @@ class Server:
         self._pair = (Path(key).read_bytes(), Path(certificate).read_bytes())
         self._server: grpc.Server | None = None
 
-    def package(self, token: str) -> Answer:
-        """Open with the interceptor of the package on the index, which knows one token."""
-        return self._open(BearerTokenInterceptor(token))
+    def package(self, file: str) -> Answer:
+        """Open with the interceptor of the package on the index, which knows one token: that of a file, as it is."""
+        return self._open(BearerTokenInterceptor(Path(file).read_text()))
 
     def file(self, file: str) -> Answer:
         """Open with the reference of file mode."""
