@@ -12,7 +12,7 @@ import pytest
 from tests.consumers.consumer import Consumers
 from tests.testbed.bringup import down, up
 from tests.testbed.progress import Progress
-from tests.testbed.python_environments import PLATFORMS, ensure_environment
+from tests.testbed.python_environments import BITFOUNT, PLATFORMS, ensure_environment, missing_release
 from tests.testbed.stack import Stack
 
 _NAME = os.environ.get("TESTBED") or "test"
@@ -32,6 +32,14 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 def platforms(request: pytest.FixtureRequest) -> Path:
     """The Python in whose environment the platforms' own packages are."""
     return ensure_environment(_progress(request), PLATFORMS)
+
+
+@pytest.fixture(scope="session")
+def bitfount(request: pytest.FixtureRequest) -> Path:
+    """The Python in whose environment Bitfount's package is; without one of its release, its tests are skipped."""
+    if missing := missing_release(BITFOUNT):
+        pytest.skip(missing)
+    return ensure_environment(_progress(request), BITFOUNT)
 
 
 @pytest.fixture

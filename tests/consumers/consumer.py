@@ -105,7 +105,7 @@ class Consumers:
     python: Path
     folder: Path
     """For what they write beside their answers, and for files that a pod would mount."""
-    _ending: ExitStack
+    ending: ExitStack
 
     def start(self, program: str, *arguments: str, home: Path | None = None, **environment: str) -> Consumer:
         """Start a program.
@@ -129,7 +129,7 @@ class Consumers:
                 start_new_session=True,
             )
         consumer = Consumer(process, log)
-        self._ending.callback(consumer.close)
+        self.ending.callback(consumer.close)
         return consumer
 
     def mount(self, name: str, files: Mapping[str, str]) -> Path:
