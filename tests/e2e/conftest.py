@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from tests.consumers.consumer import Consumers
 from tests.e2e.authority import Authority
 from tests.e2e.eavesdropping import Ledger
 from tests.e2e.operating import Proxies, apply_federation, federation, federation_ready
+from tests.e2e.people import Browser
 from tests.e2e.running import Operator, operator_for
 from tests.e2e.tenancy import Tenant
 from tests.testbed.stack import Stack
@@ -80,3 +84,10 @@ def stranger(stack: Stack, operator: Operator) -> Iterator[Tenant]:
     made = Tenant.create(stack, labelled=False)
     yield made
     made.clean()
+
+
+@pytest.fixture(scope="session")
+def browser(platforms: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all people of the run; it knows nobody at the start of a login."""
+    with ExitStack() as ending:
+        yield Browser.start(Consumers(platforms, tmp_path_factory.mktemp("browser"), ending))

@@ -55,6 +55,16 @@ class Hands:
         }
         self.stack.keycloak("POST", f"{_ADMIN}/clients/{uuid}/protocol-mappers/models", mapper)
 
+    def add_audience(self, uuid: str, audience: str) -> None:
+        """Have a client's tokens be for another client, which may introspect them then."""
+        mapper = {
+            "name": f"audience {audience}",
+            "protocol": "openid-connect",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": {"included.client.audience": audience, "access.token.claim": "true"},
+        }
+        self.stack.keycloak("POST", f"{_ADMIN}/clients/{uuid}/protocol-mappers/models", mapper)
+
     def mappers(self, uuid: str) -> dict[str, dict[str, Any]]:
         """Return a client's mappers by name."""
         found = self.stack.keycloak("GET", f"{_ADMIN}/clients/{uuid}/protocol-mappers/models")
