@@ -23,6 +23,7 @@ from fedid.domain.fields import (
     texts_by_name,
 )
 from fedid.domain.label_selector import LabelSelector, parse_selector
+from fedid.domain.web_address import covers
 
 __all__ = ["Ask", "AskKind", "Grant", "Verdict", "is_reserved_client", "judge", "parse_grants"]
 
@@ -54,6 +55,10 @@ class AskKind(StrEnum):
     CLIENT_ID = "clientIds"
     CLAIM = "claims"
     SCOPE = "scopes"
+    OIDC_FLOW = "oidcFlows"
+    """What a server may do with a client of its own."""
+    REDIRECT_URI = "redirectUriPrefixes"
+    """Where a server's users may be sent back to; a prefix may hold `{namespace}` for the namespace that asks."""
     ADOPT = "adopt"
     RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
@@ -68,6 +73,8 @@ _LISTED = (
     AskKind.CLAIM,
     AskKind.SCOPE,
     AskKind.VAULT_PATH,
+    AskKind.OIDC_FLOW,
+    AskKind.REDIRECT_URI,
 )
 _SWITCHES = (AskKind.ADOPT, AskKind.RETAIN)
 
@@ -114,6 +121,11 @@ class Grant:
             return ask.kind in self.switches
         if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
             return False  # no rule gives away what the protocol goes by
+        if ask.kind is AskKind.OIDC_FLOW:
+            return ask.value in self.patterns.get(ask.kind, ())
+        if ask.kind is AskKind.REDIRECT_URI:
+            prefixes = self.patterns.get(ask.kind, ())
+            return any(covers(prefix.replace("{namespace}", namespace), ask.value) for prefix in prefixes)
         if ask.kind is AskKind.VAULT_PATH:
             patterns = self.patterns.get(ask.kind, ())
             return any(_matches(pattern.replace("{namespace}", namespace), ask.value) for pattern in patterns)
