@@ -9,12 +9,14 @@ from tests.crds.refused_bots import BOT_ROWS
 from tests.crds.refused_federations import FEDERATION_ROWS
 from tests.crds.refused_platforms import PLATFORM_ROWS
 from tests.crds.refused_pods import POD_ROWS
+from tests.crds.refused_servers import DAI_ROWS, DAI_SERVER, SERVER, SERVER_ROWS
 from tests.crds.refused_users import USER_ROWS
 from tests.testbed.rest import Rest
 
 
 def _parameters() -> list[Any]:
-    tables = ((FEDERATION, FEDERATION_ROWS), (BOT, BOT_ROWS), (USER, USER_ROWS), (POD, POD_ROWS), (POD, PLATFORM_ROWS))
+    tables = [(FEDERATION, FEDERATION_ROWS), (BOT, BOT_ROWS), (USER, USER_ROWS), (POD, POD_ROWS), (POD, PLATFORM_ROWS)]
+    tables += [(SERVER, SERVER_ROWS), (DAI_SERVER, DAI_ROWS)]
     return [
         pytest.param(changed(good, changes), field, advice, id=sentence)
         for good, rows in tables
