@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from fedid.domain.acceptance import holds_from
 from fedid.domain.bot import TWO_SECRETS
 from fedid.domain.bot_steps import ObservedBot, Recorded
-from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, rfc3339
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, instant_in, rfc3339
 from fedid.domain.durations import spread
 from fedid.domain.grants import Verdict, is_reserved_client
 from fedid.domain.oidc_client import OidcClientSpec
@@ -63,6 +64,39 @@ class OidcClients:
         self._world = world
         self.teardown = OidcClientTeardown(world)
 
+    def refused(self, body: Body, spec: OidcClientSpec, backends: Backends) -> bool:
+        """Tell whether nothing of use is granted, or what is asked for is too much for what was never made."""
+        verdict, desired = self._granted(body, spec, backends)
+        useless = not verdict.namespace_matched or not desired
+        return not verdict.granted and (useless or not anything_made(body))
+
+    async def published(self, body: Body, spec: OidcClientSpec, backends: Backends) -> OidcClient | None:
+        """Return the client as it was published last, if Vault has it: Keycloak is away, or somebody is in the way."""
+        made, meta = (body.get("status") or {}).get("oidcClient") or {}, meta_of(body)
+        if spec.public or not made.get("version") or (body.get("status") or {}).get("revocation"):
+            return None
+        owner = self._world.owner(meta.uid)
+        path = BotPaths(backends.federation.vault.path_prefix, meta.key).client
+        stored = await backends.secret_store.read(path, owner)
+        if stored is None or stored.owner != owner or stored.version != made["version"]:
+            return None
+        return OidcClient(
+            client_id=made["clientId"],
+            client_secret=stored.data.get("client_secret"),
+            redirect_uris=tuple(sorted(spec.redirect_uris)),
+            post_logout_redirect_uris=tuple(sorted(spec.post_logout_redirect_uris)),
+            base_url=spec.base_url,
+            public_client_id=made.get("publicClientId"),
+        )
+
+    def _granted(
+        self, body: Body, spec: OidcClientSpec, backends: Backends
+    ) -> tuple[Verdict, tuple[DesiredOidcClient, ...]]:
+        meta = meta_of(body)
+        verdict = judged(self._world, backends, asks_of_oidc_client(spec), meta.key.namespace)
+        owner = self._world.owner(meta.uid)
+        return verdict, desired_oidc_clients(spec, meta, backends.federation, verdict, owner=owner)
+
     async def bring_in_line(self, body: Body, spec: OidcClientSpec, backends: Backends) -> BroughtClient:
         """Bring Keycloak and Vault to what the object asks for, as far as it is granted.
 
@@ -72,11 +106,8 @@ class OidcClients:
             Error: A backend does not let us finish.
         """
         world, meta = self._world, meta_of(body)
-        verdict = judged(world, backends, asks_of_oidc_client(spec), meta.key.namespace)
-        owner = world.owner(meta.uid)
-        desired = desired_oidc_clients(spec, meta, backends.federation, verdict, owner=owner)
-        gone = not verdict.namespace_matched or not desired
-        if not verdict.granted and (gone or not anything_made(body)):
+        verdict, desired = self._granted(body, spec, backends)
+        if self.refused(body, spec, backends):
             if anything_made(body):
                 ending = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Its client was withdrawn")
                 await self.teardown.withdraw(body, spec.client_id, backends, Reason.NOT_GRANTED, ending)
@@ -84,7 +115,7 @@ class OidcClients:
         require_usable(backends, meta, vault=True)
         body = await with_finalizer(world, body)
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
-        one = _Pass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh)
+        one = _Pass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
         main = desired[0]
         facts, obstacle = await self._main(one, main)
         second = await self._second(one, desired[1] if len(desired) > 1 else None)
@@ -126,7 +157,7 @@ class OidcClients:
     ) -> tuple[BotFacts, ObservedBot]:
         steps = OidcClientSteps(self._world, one.body, desired, one.backends, one.request)
         made = {one.made.get("clientUuid"), one.made.get("publicClientUuid")}
-        observed = await self._observe(one, desired, stored, look=desired.client_uuid in made)
+        observed = await self._observe(one, desired, stored, look=desired.client_uuid in made or one.was_taken)
         for _ in range(2):  # what was never created is created: a 409 tells if a crash came before the status
             now = one.backends.identity_provider.server_now()
             plan = plan_oidc_client(desired, observed, one.meta.uid, now, one.request)
@@ -249,6 +280,8 @@ class _Pass:
     request: RotationRequest | None
     fresh: bool
     """Whether a look at Keycloak is not due."""
+    now: datetime
+    """The operator's clock (aware UTC)."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -259,6 +292,12 @@ class _Pass:
     def made(self) -> Mapping[str, Any]:
         """What the status says of the clients."""
         return self.status.get("oidcClient") or {}
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether somebody else's client was in the way."""
+        synced = condition_of(self.status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
+        return synced is not None and synced["reason"] == Reason.CONFLICT
 
     @property
     def path(self) -> str:
@@ -279,9 +318,9 @@ class _Pass:
     @property
     def consumers_hold(self) -> bool:
         """Whether the Secret, and the pods that are told of it, have the newest secret, as far as the status says."""
-        pods = self.status.get("pods") or {}
-        told = not pods or pods.get("nudgedHash") == self.status.get("secretHash")
-        return not self.status.get("delivered") or told
+        told = bool((self.body.get("spec") or {}).get("pods"))
+        from_ = holds_from(self.status, told=told)
+        return not self.status.get("delivered") or (from_ is not None and from_ <= self.now)
 
 
 def _recorded(made: Mapping[str, Any], *, withdrawn: bool = False) -> Recorded:
