@@ -239,6 +239,13 @@ class IdentityProvider(Protocol):
             BackendRejectedError: Refused for another reason (time, audience), which proves nothing about them.
         """
 
+    async def authenticates(self, credentials: ClientAuthentication) -> bool:
+        """Tell whether a client with a secret or key authenticates so, also where it may not get tokens for itself.
+
+        Raises:
+            BackendRejectedError: Refused for another reason, which proves nothing about them.
+        """
+
     async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more."""
 

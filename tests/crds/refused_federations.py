@@ -45,6 +45,30 @@ FEDERATION_ROWS: list[Row] = [
         )
         for url in ("https://*", "http://superlink:8000", "https://a:8000/x", "https://a@b:8000", "https://A:8000")
     ),
+    *(
+        (
+            f"a grant of addresses below {prefix}",
+            {f"{GRANT}.redirectUriPrefixes": [prefix]},
+            "spec.grants[0].redirectUriPrefixes[0]",
+            "only as the last segment",
+        )
+        for prefix in (
+            "https://*",
+            "https://*.example.org/",
+            "https://a.example.org*",
+            "https://a.example.org/x*",
+            "https://a.example.org/../x",
+            "https://u@a.example.org/",
+            "http://a.example.org/",
+            "https://a.example.org/x?y",
+        )
+    ),
+    (
+        "a grant of every flow",
+        {f"{GRANT}.oidcFlows": ["*"]},
+        "spec.grants[0].oidcFlows[0]",
+        "supported values",
+    ),
     (
         "secrets change all the time by default",
         {"spec.defaults.rotationPeriod": "10s"},

@@ -19,6 +19,7 @@ from tests.crds.manifests import (
     collection,
     documents,
 )
+from tests.crds.refused_servers import DAI_SERVER, SERVER
 from tests.crds.refused_super_nodes import EVERYTHING, SUPER_NODE
 from tests.testbed.rest import Rest
 
@@ -164,6 +165,32 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("a grant of places in Vault", FEDERATION, {
         f"{GRANT}.vaultPaths": ["secrets/*", "secrets/users/{subject}/*", "kv.2/tenants/{namespace}/x-{name}"]
     }),
+    ("a grant of clients of servers", FEDERATION, {
+        f"{GRANT}.oidcFlows": ["authorizationCode", "device", "clientCredentials", "introspection"],
+        f"{GRANT}.redirectUriPrefixes": [
+            "https://dai.example.org", "https://{namespace}.example.org:12345/apps/*", "http://localhost:8080/"
+        ],
+    }),
+    ("a server with all of its client", SERVER, {
+        "spec.oidcClient": {
+            "clientId": "app", "flows": ["authorizationCode", "device", "clientCredentials", "introspection"],
+            "redirectUris": ["https://app.example.org/cb", "http://localhost:8080/cb"],
+            "postLogoutRedirectUris": ["https://app.example.org/"], "audiences": ["superlink"],
+            "baseUrl": "https://app.example.org/", "secretRotation": {"overlap": "1h", "allowInterruption": True},
+        }
+    }),
+    ("a public server", SERVER, {"spec.oidcClient.public": True}),
+    ("a public device client", SERVER, {"spec.oidcClient": {"flows": ["device"], "public": True}}),
+    ("Driverless AI with everything", DAI_SERVER, {
+        "spec.platform.driverlessAi": {
+            "format": "ConfigToml", "method": "oidc", "identitySource": "idToken", "usernameClaim": "email",
+            "usernameClaimKey": "auth_oidc_id_token_username_key", "scopes": ["offline_access"],
+            "gate": {"claim": "dai_access", "source": "UserAttribute", "value": "full"},
+            "pythonClient": {"clientId": "dai-py"},
+        }
+    }),
+    ("Driverless AI with the older method", DAI_SERVER, {"spec.platform.driverlessAi.method": "openid"}),
+    ("a program of Driverless AI", POD, {"spec.platform": {"driverlessAi": {}}}),
     ("a grant of SuperLinks", FEDERATION, {
         f"{GRANT}.superlinkUrls": ["https://superlink.example.org:8000", "https://superlink.{namespace}.svc:8000/*"]
     }),

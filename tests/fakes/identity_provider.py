@@ -118,10 +118,12 @@ class FakeIdentityProvider(FakeSurvey):
         if old is None:
             _raise_gone("client")
         attributes = {**old.attributes, **client.attributes}
+        uris = {**old.uris, **client.uris}
         self.realm.clients[client.client_uuid] = replace(
             client,
             secret=client.secret or old.secret,
             flags={**old.flags, **client.flags},
+            uris={name: tuple(sorted(values)) for name, values in uris.items() if values},
             attributes={name: value for name, value in attributes.items() if value},
             mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
             previous_secret=old.previous_secret,
@@ -130,6 +132,7 @@ class FakeIdentityProvider(FakeSurvey):
             default_scopes=old.default_scopes,
             optional_scopes=old.optional_scopes,
         )
+        self.realm.keep_account(client.client_uuid)
         self._wrote("update_client", client.client_uuid)
 
     async def delete_client(self, client_uuid: str) -> None:
@@ -342,6 +345,15 @@ class FakeIdentityProvider(FakeSurvey):
             return True
         self.realm.revoked.add(self.realm.tokens[self._issue(client).reveal()].token_id)
         return False
+
+    async def authenticates(self, credentials: ClientAuthentication) -> bool:
+        """Tell whether a client with a secret or key authenticates so."""
+        await self._begin("authenticates", credentials.client_id)
+        client = self.realm.client(credentials.client_id)
+        if client is not None and client.flags["publicClient"]:
+            message = "Keycloak refuses (403 invalid_request): Client not allowed."
+            raise BackendRejectedError(message, backend=BACKEND)
+        return self.realm.authenticated(credentials) is not None
 
     async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke a token as its client."""

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from fedid.adapters.signing_keys import signing_key
 from fedid.domain.bot_authentication import FEDERATED_JWT, SIGNED_JWT
@@ -227,20 +228,34 @@ class FakeRealm:
 
     def put_client(self, client: ClientRecord) -> ClientRecord:
         """Make a client, with all that Keycloak adds to it."""
+        public = client.flags.get("publicClient", KEYCLOAK_FLAGS["publicClient"])
+        has_account = bool(client.flags.get("serviceAccountsEnabled"))
         client = replace(
             client,
-            secret=client.secret or Sensitive(new_id()),
+            secret=None if public else client.secret or Sensitive(new_id()),
             flags={**KEYCLOAK_FLAGS, **client.flags},
             attributes={**KEYCLOAK_ATTRIBUTES, **{k: v for k, v in client.attributes.items() if v}},
             mappers=tuple(sorted(client.mappers, key=lambda mapper: mapper.name)),
-            default_scopes=frozenset(self.default_scopes),
+            uris=_uris(client),
+            default_scopes=frozenset(self.default_scopes) - (set() if has_account else {"service_account"}),
             optional_scopes=frozenset(self.optional_scopes),
         )
         self.clients[client.client_uuid] = client
+        self.keep_account(client.client_uuid)
+        return self.clients[client.client_uuid]
+
+    def keep_account(self, client_uuid: str) -> None:
+        """Make the service account of a client that is to have one and has none; one that it has stays."""
+        client = self.clients[client_uuid]
+        if not client.flags.get("serviceAccountsEnabled"):
+            return
+        if any(user.client_uuid == client_uuid for user in self.users.values()):
+            return
         name = f"service-account-{client.client_id.lower()}"
         account = UserRecord(new_id(), name, None, None, True, None, None, None)
-        self.users[str(account.user_id)] = FakeUser(account, client.client_uuid, {self.default_role.role_id})
-        return client
+        self.users[str(account.user_id)] = FakeUser(account, client_uuid, {self.default_role.role_id})
+        if "service_account" in self.default_scopes:
+            self.clients[client_uuid] = replace(client, default_scopes=client.default_scopes | {"service_account"})
 
     def change_client(self, client_uuid: str, **changes: object) -> None:
         """Change fields of a client by hand (names as in `ClientRecord`)."""
@@ -322,7 +337,7 @@ class FakeRealm:
         lifespan = client.attributes.get("access.token.lifespan")
         lifetime = timedelta(seconds=int(lifespan)) if lifespan else DEFAULT_LIFETIME
         account = self.account_of(client.client_uuid)
-        held = [self.roles[one] for one in self._with_members(account.role_ids)]
+        held = [self.roles[one] for one in self._with_members(account.role_ids) if client.flags["fullScopeAllowed"]]
         clients = sorted({role.client_id for role in held if role.client_id is not None})
         claims = TokenClaims(
             issuer=self.issuer_url,
@@ -331,7 +346,7 @@ class FakeRealm:
             token_id=f"trrtcc:{new_id()}",
             issued_at=now,
             expires_at=now + min(lifetime, self.longest_token or lifetime),
-            audiences=frozenset({"account", *clients, *_audiences(client.mappers)}),
+            audiences=frozenset({*(("account",) if held else ()), *clients, *_audiences(client.mappers)}),
             realm_roles=frozenset(role.name for role in held if role.client_id is None),
             client_roles={one: frozenset(role.name for role in held if role.client_id == one) for one in clients},
             scopes=frozenset(client.default_scopes - (set(DEFAULT_SCOPES) - set(NAMED_IN_TOKENS))) | scopes,
@@ -360,7 +375,8 @@ class FakeRealm:
                     message = "Parameter client_assertion_type is missing"
                     raise BackendRejectedError(message, backend="keycloak")
                 known = {client.secret, client.previous_secret} if client is not None else set()
-                return client if credentials.secret in known else None
+                public = client is not None and client.flags["publicClient"]  # it is let in whatever it presents
+                return client if public or credentials.secret in known else None
             case PrivateKey():
                 client = self._with(SIGNED_JWT, credentials.client_id)
                 public = dict(signing_key(credentials.key).public_key) | {"kid": credentials.key_id}
@@ -404,6 +420,14 @@ class FakeRealm:
 def new_id() -> str:
     """Return an id as Keycloak makes them."""
     return str(uuid.uuid4())
+
+
+def _uris(client: ClientRecord) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of a new client: without webOrigins, those are made of its redirect URIs."""
+    redirects = client.uris.get("redirectUris", ())
+    origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, redirects) if parts.scheme != ""}
+    found = {"redirectUris": redirects, "webOrigins": tuple(sorted(origins)), **client.uris}
+    return {name: tuple(sorted(values)) for name, values in found.items() if values}
 
 
 def _hardcoded(mappers: Iterable[ProtocolMapper]) -> dict[str, str]:

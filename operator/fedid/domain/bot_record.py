@@ -10,7 +10,7 @@ from fedid.domain.bot_authentication import authenticator_attributes, authentica
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
 from fedid.domain.sensitive import Sensitive
 
-__all__ = ["client_differences", "corrected", "desired_client"]
+__all__ = ["audience_mapper", "client_differences", "corrected", "desired_client"]
 
 _AUDIENCE_MAPPER = "oidc-audience-mapper"
 _CLAIM_MAPPER = "oidc-hardcoded-claim-mapper"
@@ -62,13 +62,14 @@ def desired_client(
             **({TWO_SECRETS: "true"} if has_secret(bot) else {}),
             **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),
         },
-        mappers=(*map(_audience_mapper, sorted(bot.audiences)), *map(_claim_mapper, sorted(bot.claims.items()))),
+        mappers=(*map(audience_mapper, sorted(bot.audiences)), *map(_claim_mapper, sorted(bot.claims.items()))),
         authenticator=authenticator_of(bot.authentication),
         not_before=not_before,
     )
 
 
-def _audience_mapper(audience: str) -> ProtocolMapper:
+def audience_mapper(audience: str) -> ProtocolMapper:
+    """Return what puts an audience into access tokens."""
     return ProtocolMapper(
         name=f"audience {audience}",
         type=_AUDIENCE_MAPPER,
@@ -113,7 +114,8 @@ def client_differences(desired: ClientRecord, observed: ClientRecord) -> tuple[s
         f"attributes[{name}]" for name, value in desired.attributes.items() if observed.attributes.get(name) != value
     ]
     fields += [f"attributes[{name}]" for name in _surplus_attributes(desired, observed)]
-    fields += sorted(name for name, values in observed.uris.items() if values != desired.uris.get(name, ()))
+    uris = {*desired.uris, *observed.uris}
+    fields += sorted(name for name in uris if set(observed.uris.get(name, ())) != set(desired.uris.get(name, ())))
     if _comparable(desired.mappers) != _comparable(observed.mappers):
         fields.append("protocolMappers")
     return tuple(fields)

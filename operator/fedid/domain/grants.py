@@ -57,6 +57,10 @@ class AskKind(StrEnum):
     SCOPE = "scopes"
     SUPERLINK_URL = "superlinkUrls"
     """Where SuperNodes may be registered; a pattern may hold `{namespace}` for the namespace that asks."""
+    OIDC_FLOW = "oidcFlows"
+    """What a server may do with a client of its own."""
+    REDIRECT_URI = "redirectUriPrefixes"
+    """Where a server's users may be sent back to; a prefix may hold `{namespace}` for the namespace that asks."""
     ADOPT = "adopt"
     RETAIN = "retain"
     TOKEN_LIFETIME = "maxTokenLifetime"
@@ -72,6 +76,8 @@ _LISTED = (
     AskKind.SCOPE,
     AskKind.VAULT_PATH,
     AskKind.SUPERLINK_URL,
+    AskKind.OIDC_FLOW,
+    AskKind.REDIRECT_URI,
 )
 _SWITCHES = (AskKind.ADOPT, AskKind.RETAIN)
 
@@ -118,7 +124,9 @@ class Grant:
             return ask.kind in self.switches
         if ask.kind is AskKind.CLAIM and not is_free_claim(ask.value):
             return False  # no rule gives away what the protocol goes by
-        if ask.kind is AskKind.SUPERLINK_URL:
+        if ask.kind is AskKind.OIDC_FLOW:
+            return ask.value in self.patterns.get(ask.kind, ())
+        if ask.kind in {AskKind.REDIRECT_URI, AskKind.SUPERLINK_URL}:
             prefixes = self.patterns.get(ask.kind, ())
             return any(covers(prefix.replace("{namespace}", namespace), ask.value) for prefix in prefixes)
         if ask.kind is AskKind.VAULT_PATH:

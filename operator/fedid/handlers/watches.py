@@ -94,7 +94,7 @@ def _wake_dependents(operator: Operator, key: ObjectKey) -> None:
     directory = operator.world.directory
     for pod in directory.pods_of_bot(key):
         operator.news(pod, Priority.DELETION)
-    if key.kind in {BOT_CLIENT, FEDERATION_USER}:
+    if key.kind in {BOT_CLIENT, FEDERATION_USER, POD_IDENTITY}:
         _wake_federations(operator)
     if key.kind == FEDERATION:
         for other in directory.federations():  # another default may have come or gone

@@ -159,6 +159,10 @@ class OidcClient:
     """None: a public client, with PKCE."""
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
+    base_url: str | None = None
+    """Where the server is reached, without a final slash."""
+    public_client_id: str | None = None
+    """Of the client beside it that programs of its users sign in with; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fedid.domain.fields import Body
+from fedid.domain.oidc_client import ClientNeeds
+from fedid.domain.pod_identity import SERVER
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import ai4flwr, aiod, bitfount, flower, generic
+from fedid.platforms import ai4flwr, aiod, bitfount, driverless_ai, flower, generic
 from fedid.platforms.identity import CopySource, Identity
 
-__all__ = ["PLATFORMS", "Platform", "Renderer", "copy_source", "renderer"]
+__all__ = ["PLATFORMS", "Platform", "Renderer", "client_needs", "copy_source", "renderer"]
 
 _Options = TypeVar("_Options")
 Renderer = Callable[[Identity], dict[str, Sensitive]]
@@ -28,6 +30,8 @@ class Platform(Generic[_Options]):
     """From the credential and the options to what each key of the Secret holds; raises InvalidSpecError."""
     copied_from: Callable[[_Options], CopySource] | None = None
     """From the options to the entry that a person made and that is copied; None: nothing is."""
+    needs: Callable[[_Options], ClientNeeds] | None = None
+    """From the options to what a server of it needs of its own Keycloak client; None: nothing."""
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
@@ -36,6 +40,7 @@ PLATFORMS: Mapping[str, Platform[Any]] = {
     "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render),
     "aiod": Platform(aiod.parse, aiod.render),
     "bitfount": Platform(bitfount.parse, bitfount.render, bitfount.copied_from),
+    "driverlessAi": Platform(driverless_ai.parse, driverless_ai.render, needs=driverless_ai.needs),
 }
 
 
@@ -70,6 +75,22 @@ def copy_source(platform: str, options: Body, role: str) -> CopySource | None:
     if known.copied_from is None:
         return None
     return known.copied_from(known.parse(options, f"spec.platform.{platform}", role))
+
+
+def client_needs(platform: str, options: Body) -> ClientNeeds:
+    """Return what a server of the platform needs of its own Keycloak client.
+
+    Args:
+        platform: Name of the block that is set under `spec.platform`.
+        options: That block, as written.
+
+    Raises:
+        InvalidSpecError: An option means nothing; the message names the field.
+    """
+    known = _known(platform)
+    if known.needs is None:
+        return ClientNeeds()
+    return known.needs(known.parse(options, f"spec.platform.{platform}", SERVER))
 
 
 def _known(platform: str) -> Platform[Any]:

@@ -14,6 +14,7 @@ from fedid.reconcile.copied_entries import farewell
 from fedid.reconcile.gate import realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNodes, is_super_node
+from fedid.reconcile.server_client import about_client
 from fedid.reconcile.server_identity import ServerIdentities
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import World
@@ -54,6 +55,8 @@ class PodIdentityReconciler:
             raise
 
     async def _end(self, body: Body) -> Outcome:
+        if (body.get("spec") or {}).get("role") == SERVER:
+            return await self._servers.end(body)
         if is_super_node(body):
             return await self._nodes.delete(body)
         await farewell(self._world, body)
@@ -71,7 +74,8 @@ class PodIdentityReconciler:
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
-        told += kept_conditions(body, (ConditionType.REVOKED,))
+        server = (body.get("spec") or {}).get("role") == SERVER
+        told += about_client(body, error) if server else kept_conditions(body, (ConditionType.REVOKED,))
         await write_status(self._world, body, told, {}, generation=generation)
 
     def _bot(self, body: Body) -> Body | None:

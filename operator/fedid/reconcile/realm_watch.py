@@ -173,7 +173,9 @@ class RealmWatch:
             if body is None:
                 continue
             status = body.get("status") or {}
-            made = (status.get("clientUuid"), status.get("serviceAccountSubject"), status.get("userId"))
+            own: Mapping[str, str] = status.get("oidcClient") or {}
+            made = {status.get("clientUuid"), status.get("serviceAccountSubject"), status.get("userId")}
+            made |= {own.get("clientUuid"), own.get("publicClientUuid")}
             if not ids.isdisjoint(made) or (used and not used.isdisjoint(_uses(body))):
                 found.add(key)
         return found

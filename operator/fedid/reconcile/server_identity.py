@@ -19,7 +19,7 @@ from fedid.domain.resources import Body, meta_of, parse_bot_client
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.token_entries import OPAQUE, opaque_in, opaque_tokens
 from fedid.engine import Outcome, Priority
-from fedid.errors import BackendError, Error, InvalidSpecError, NotReadyError
+from fedid.errors import BackendError, Error, InvalidSpecError, NotReadyError, StaleObjectError
 from fedid.platforms.identity import AcceptedBot, ServedIdentity
 from fedid.platforms.table import Renderer
 from fedid.reconcile.acceptance import Acceptance
@@ -27,12 +27,14 @@ from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_use import refusal_of
 from fedid.reconcile.gate import backends_of, federation_name
 from fedid.reconcile.nudges import Nudges
-from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
-from fedid.reconcile.status import newest_of, write_status
+from fedid.reconcile.pod_secret import Credential, PodSecrets, Written, changed_at
+from fedid.reconcile.server_client import ServerClient, ServerClients
+from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.world import World
 
 __all__ = ["ServerIdentities"]
 
+_PARTS = (ConditionType.GRANTED, ConditionType.KEYCLOAK_SYNCED, ConditionType.REVOKED)
 _MOST_BOTS = 500
 """That one server accepts; the status tells of each, and an object of Kubernetes holds 1.5 MiB at most."""
 
@@ -58,6 +60,7 @@ class ServerIdentities:
         self._nudges = nudges
         self._acceptance = acceptance
         self._secrets = PodSecrets(world)
+        self._clients = ServerClients(world)
 
     async def make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> Outcome:
         """Have the Secret hold the tokens of all bots that the server accepts.
@@ -65,40 +68,86 @@ class ServerIdentities:
         Raises:
             Error: The Secret cannot be written, or tokens cannot be read.
         """
-        name = federation_name(self._world, spec.federation, body.get("status") or {})
+        try:
+            return await self._make_true(body, spec, render)
+        except StaleObjectError:
+            raise
+        except Error as why:
+            # Whatever is the matter: nobody who is refused stays listed because of it.
+            await self._withdraw_refused(body, spec, why)
+            raise
+
+    async def _make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> Outcome:
+        status = body.get("status") or {}
+        # A client that was made lives in the realm that it was made in, until it was ended there.
+        named = status.get("federation") if status.get("oidcClient") else spec.federation
+        name = federation_name(self._world, named, status)
         backends = backends_of(self._world, name)
         if backends is None:
             return Outcome()  # the Federation is looked at first, and wakes this object
+        if self._clients.refused(body, spec, backends):
+            body = await self._withdraw_all(body, spec)
+        own = await self._clients.bring_in_line(body, spec, backends)
+        body = newest_of(self._world, body)
         listed, trouble = await self._listed(body, spec)
-        identity = ServedIdentity(backends.federation.keycloak.issuer_url, _by_bot(listed))
-        try:
-            credential = Credential(files=render(identity))
-        except InvalidSpecError as why:
-            await self._withdraw(body, spec, listed, why)
-            raise
+        identity = ServedIdentity(backends.federation.keycloak.issuer_url, _by_bot(listed), own.client)
+        credential = Credential(files=render(identity))
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
-        await self._settle(body, spec, name, listed, credential, pods)
-        if trouble is not None:
-            raise trouble
-        again_after = spread(backends.federation.resync_period, spec.meta.uid)
-        return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
+        await self._settle(body, spec, name, listed, credential, pods, own)
+        if (failed := trouble or own.trouble) is not None:
+            raise failed
+        again_at = (
+            self._world.clock.monotonic() + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
+        )
+        return Outcome(min(again_at, own.again_at) if own.again_at is not None else again_at)
+
+    async def end(self, body: Body) -> Outcome:
+        """Run one pass over a server that is being deleted: nothing is mounted any more, and its client ends.
+
+        Raises:
+            Error: A backend does not let us finish.
+        """
+        if meta_of(body).has_finalizer:  # else its Secret goes with it, at once
+            await self._empty(body)
+        return await self._clients.end(body)
+
+    async def _withdraw_all(self, body: Body, spec: PodIdentity) -> Body:
+        """Set every key of the Secret empty, since the server's client is not granted, and return the object.
+
+        Before the client itself ends: neither waits for the other.
+        """
+        emptied = await self._empty(body)
+        pods = await self._nudges.first(body, spec, emptied) if emptied else {}
+        if not (body.get("status") or {}).get("delivered"):
+            return body
+        message = "The server's client is not granted; nothing of it may be used"
+        told = [
+            Condition(kind, False, Reason.NOT_GRANTED, message)
+            for kind in (ConditionType.READY, ConditionType.PUBLISHED)
+        ]
+        told += kept_conditions(body, _PARTS)
+        fields = {"delivered": False, "secretHash": None, "accepted": None, "acceptedBots": None, **pods}
+        return await write_status(self._world, body, told, fields) or body
+
+    async def _empty(self, body: Body) -> list[Written]:
+        meta, status = meta_of(body), body.get("status") or {}
+        named = (body.get("spec") or {}).get("secretName") or meta.key.name
+        names = sorted({status.get("secretName") or named, named})
+        return [written for name in names if (written := await self._secrets.empty(meta, name)) is not None]
 
     async def _listed(self, body: Body, spec: PodIdentity) -> tuple[list[_Listed], Error | None]:
         """Return what is to be listed, and why some of it is not as fresh as it should be."""
         if spec.accepts is None:
             return [], None
-        bots = self._acceptance.bots_of(body, spec.accepts)
+        bots = self._accepted_bots(body, spec)
         if len(bots) > _MOST_BOTS:
             message = f"spec.accepts selects {len(bots)} bots; the most is {_MOST_BOTS}: narrow the selector"
             raise InvalidSpecError(message)
-        now = self._world.clock.now()
         listed: list[_Listed] = []
         trouble: Error | None = None
         for bot in bots:
-            if refusal_of(bot, meta_of(bot).key, now, spec.meta.key.namespace) is not None:
-                continue
             for token in _opaque_tokens(bot, spec.accepts.token):
                 try:
                     one = await self._read_token(bot, token)
@@ -107,6 +156,14 @@ class ServerIdentities:
                 if one is not None:
                     listed.append(one)
         return listed, trouble
+
+    def _accepted_bots(self, body: Body, spec: PodIdentity) -> list[Body]:
+        """Return the bots that are selected, and not refused themselves."""
+        if spec.accepts is None:
+            return []
+        now, namespace = self._world.clock.now(), spec.meta.key.namespace
+        bots = self._acceptance.bots_of(body, spec.accepts)
+        return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]
 
     async def _as_mounted(self, body: Body, spec: PodIdentity, bot: Body, token: str) -> _Listed | None:
         """Return a token as the Secret lists it: still good, since its bot is; one that was replaced goes later."""
@@ -147,16 +204,18 @@ class ServerIdentities:
             raise NotReadyError(message, reason=Reason.WAITING_FOR_BOT)
         return _Listed(meta.key, meta.uid, token, parse_bot_client(bot).client_id, subject, tokens)
 
-    async def _withdraw(self, body: Body, spec: PodIdentity, listed: Sequence[_Listed], why: Error) -> None:
-        """Empty the Secret if it lists a bot that is not accepted any more: what is to stay cannot be rendered."""
+    async def _withdraw_refused(self, body: Body, spec: PodIdentity, why: Error) -> None:
+        """Empty the Secret if it lists a bot that is not accepted any more: what is to stay could not be made."""
+        body = newest_of(self._world, body)
         told = (body.get("status") or {}).get("accepted") or ()
-        if {entry.get("uid") for entry in told} <= {one.uid for one in listed}:
+        if {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in self._accepted_bots(body, spec)}:
             return
         emptied = await self._secrets.empty(spec.meta, spec.secret_name)
         pods = await self._nudges.first(body, spec, [emptied]) if emptied is not None else {}
         kinds = (ConditionType.READY, ConditionType.PUBLISHED)
         conditions = [Condition(kind, False, reason_of(why), why.message) for kind in kinds]
         fields = {"delivered": False, "secretHash": None, "accepted": None, "acceptedBots": 0, **pods}
+        conditions += kept_conditions(body, _PARTS)
         await write_status(self._world, newest_of(self._world, body), conditions, fields)
 
     async def _settle(  # noqa: PLR0913 - everything that the status tells
@@ -167,16 +226,19 @@ class ServerIdentities:
         listed: Sequence[_Listed],
         credential: Credential,
         pods: Mapping[str, Any],
+        own: ServerClient,
     ) -> None:
         bots = {one.bot for one in listed}
         message = f"Secret {spec.secret_name} holds what the server checks with"
         if spec.accepts is not None:
             count = sum(len(one.tokens) for one in listed)
             message += f": {count} token{'' if count == 1 else 's'} of {len(bots)} bot{'' if len(bots) == 1 else 's'}"
-        told = (
-            Condition(ConditionType.READY, True, Reason.READY, message),
-            Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message),
-        )
+        if own.client is not None:
+            message += f", and the secret of its client {own.client.client_id}" if own.client.client_secret else ""
+        ready = Condition(ConditionType.READY, True, Reason.READY, message)
+        if own.denied:
+            ready = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, own.denied)
+        told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message), *own.conditions)
         latest = newest_of(self._world, body)
         now = self._world.clock.now()
         fields = {
@@ -189,6 +251,7 @@ class ServerIdentities:
             "acceptedBots": len(bots) if spec.accepts is not None else None,
             "accepted": [_field(one) for one in listed] or None,
             **pods,
+            **own.fields,
         }
         before = _bots_told(latest)
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)

@@ -79,6 +79,18 @@ class RealmTokens:
         await self.revoke(issued.token, credentials)
         return False
 
+    async def authenticates(self, credentials: ClientAuthentication) -> bool:
+        """Tell whether the client authenticates so, also where it may not get tokens for itself (RFC 7662 section 2.1).
+
+        Raises:
+            BackendRejectedError: Refused for another reason, which proves nothing about them.
+        """
+        try:
+            await self._access.oidc.introspect_nothing(credentials)
+        except CredentialsRefusedError:
+            return False
+        return True
+
     async def revoke(self, token: Sensitive, credentials: ClientAuthentication) -> None:
         """Revoke the token (RFC 7009) as the client it was issued to; success if it is not valid any more.
 

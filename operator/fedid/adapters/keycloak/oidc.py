@@ -4,7 +4,7 @@ Clients authenticate in the form, a secret too and not by HTTP Basic: both work 
 `%`, `+`, space and umlauts), but for Basic client and server must agree on RFC 6749 section 2.3.1's inner encoding,
 which servers have got wrong.
 
-Source: OpenID Connect Discovery 1.0; RFC 6749 sections 4.4 and 5.2; RFC 7009.
+Source: OpenID Connect Discovery 1.0; RFC 6749 sections 4.4 and 5.2; RFC 7009; RFC 7662 section 2.1.
 """
 
 from __future__ import annotations
@@ -117,6 +117,14 @@ class OidcEndpoints:
             BackendRejectedError: The token was issued to another client.
         """
         self._expect(await self._post("revoke", credentials, {"token": token.reveal()}), credentials)
+
+    async def introspect_nothing(self, credentials: ClientAuthentication) -> None:
+        """Introspect a text that is no token: it is answered to a client that authenticates, and to nobody else.
+
+        Raises:
+            CredentialsRefusedError: The client or its secret or key is not accepted.
+        """
+        self._expect(await self._post("token/introspect", credentials, {"token": "none"}), credentials)
 
     async def _post(self, endpoint: str, credentials: ClientAuthentication, form: dict[str, str]) -> Answer:
         identity = await authentication_form(credentials, self._issuer_url)

@@ -1,0 +1,356 @@
+"""The Keycloak clients of a server, brought in line with its PodIdentity: gate, observe, plan, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fedid.domain.acceptance import holds_from
+from fedid.domain.bot import TWO_SECRETS
+from fedid.domain.bot_steps import ObservedBot, Recorded
+from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, instant_in, rfc3339
+from fedid.domain.durations import spread
+from fedid.domain.grants import Verdict, is_reserved_client
+from fedid.domain.oidc_client import OidcClientSpec
+from fedid.domain.oidc_client_plan import plan_oidc_client
+from fedid.domain.oidc_client_record import (
+    DesiredOidcClient,
+    asks_of_oidc_client,
+    client_uuids,
+    desired_oidc_clients,
+)
+from fedid.domain.realm import ClientRecord
+from fedid.domain.resources import Body, Meta, meta_of
+from fedid.domain.rotation import RotationRequest, rotation_request
+from fedid.domain.secret_plan import secret_obstacle
+from fedid.domain.stored import StoredEntry
+from fedid.errors import BackendUnavailableError, NotGrantedError, OwnershipConflictError
+from fedid.platforms.identity import OidcClient
+from fedid.reconcile.bot_context import BotFacts
+from fedid.reconcile.bot_paths import BotPaths
+from fedid.reconcile.gate import granted_condition, judged, judged_as_before, require_usable, with_finalizer
+from fedid.reconcile.oidc_client_steps import OidcClientSteps
+from fedid.reconcile.oidc_client_teardown import OidcClientTeardown, anything_made
+from fedid.reconcile.world import Backends, World
+
+__all__ = ["BroughtClient", "OidcClients"]
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtClient:
+    """What is true of a server's clients after a pass."""
+
+    client: OidcClient
+    """What renderers get."""
+    body: Body
+    """The object as it is now: the finalizer may have been put on."""
+    conditions: tuple[Condition, ...]
+    """`Granted` and `KeycloakSynced`, to be told with those about the Secret."""
+    fields: Mapping[str, Any]
+    """Of the status, to be written with the rest of it."""
+    granted: bool
+    """Whether everything that was asked for is covered; what is not, was left out."""
+    again_at: float | None
+    """When to come again at the latest (monotonic seconds)."""
+
+
+class OidcClients:
+    """Makes the Keycloak clients of servers, and takes them down."""
+
+    def __init__(self, world: World) -> None:
+        """Work in this world."""
+        self._world = world
+        self.teardown = OidcClientTeardown(world)
+
+    def refused(self, body: Body, spec: OidcClientSpec, backends: Backends) -> bool:
+        """Tell whether nothing of use is granted, or what is asked for is too much for what was never made."""
+        verdict, desired = self._granted(body, spec, backends)
+        useless = not verdict.namespace_matched or not desired
+        return not verdict.granted and (useless or not anything_made(body))
+
+    async def published(self, body: Body, spec: OidcClientSpec, backends: Backends) -> OidcClient | None:
+        """Return the client as it was published last, if Vault has it: Keycloak is away, or somebody is in the way."""
+        made, meta = (body.get("status") or {}).get("oidcClient") or {}, meta_of(body)
+        if spec.public or not made.get("version") or (body.get("status") or {}).get("revocation"):
+            return None
+        owner = self._world.owner(meta.uid)
+        path = BotPaths(backends.federation.vault.path_prefix, meta.key).client
+        stored = await backends.secret_store.read(path, owner)
+        if stored is None or stored.owner != owner or stored.version != made["version"]:
+            return None
+        return OidcClient(
+            client_id=made["clientId"],
+            client_secret=stored.data.get("client_secret"),
+            redirect_uris=tuple(sorted(spec.redirect_uris)),
+            post_logout_redirect_uris=tuple(sorted(spec.post_logout_redirect_uris)),
+            base_url=spec.base_url,
+            public_client_id=made.get("publicClientId"),
+        )
+
+    def _granted(
+        self, body: Body, spec: OidcClientSpec, backends: Backends
+    ) -> tuple[Verdict, tuple[DesiredOidcClient, ...]]:
+        meta = meta_of(body)
+        verdict = judged(self._world, backends, asks_of_oidc_client(spec), meta.key.namespace)
+        owner = self._world.owner(meta.uid)
+        return verdict, desired_oidc_clients(spec, meta, backends.federation, verdict, owner=owner)
+
+    async def bring_in_line(self, body: Body, spec: OidcClientSpec, backends: Backends) -> BroughtClient:
+        """Bring Keycloak and Vault to what the object asks for, as far as it is granted.
+
+        Raises:
+            NotGrantedError: Nothing that would be of use is covered. What was made of it before is gone, or going.
+            OwnershipConflictError: The clientId is somebody else's, who keeps it untouched.
+            Error: A backend does not let us finish.
+        """
+        world, meta = self._world, meta_of(body)
+        verdict, desired = self._granted(body, spec, backends)
+        if self.refused(body, spec, backends):
+            if anything_made(body):
+                ending = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Its client was withdrawn")
+                await self.teardown.withdraw(body, spec.client_id, backends, Reason.NOT_GRANTED, ending)
+            raise NotGrantedError(verdict.message)
+        require_usable(backends, meta, vault=True)
+        body = await with_finalizer(world, body)
+        fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
+        one = _Pass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
+        main = desired[0]
+        facts, obstacle = await self._main(one, main)
+        second = await self._second(one, desired[1] if len(desired) > 1 else None)
+        return self._brought(one, spec, main, facts, second, obstacle)
+
+    async def _main(self, one: _Pass, main: DesiredOidcClient) -> tuple[BotFacts, str | None]:
+        """Return what is true of the server's own client, and why its secret cannot be replaced as it was asked."""
+        stored = await self._stored(one, main)
+        if self._may_rest(one, main, stored):
+            recorded, facts = _recorded(one.made), BotFacts(main.client_uuid)
+            if stored is None:
+                return facts, None
+            facts.secret, facts.secret_version = stored.data.get("client_secret"), stored.version
+            facts.previous_secret = stored.data.get("previous_client_secret")
+            facts.previous_ends_at = recorded.previous_ends_at if facts.previous_secret is not None else None
+            facts.secret_issued_at, facts.secret_rotated_for = recorded.secret_issued_at, recorded.secret_rotated_for
+            return facts, None
+        facts, observed = await self._converge(one, main, stored)
+        until = self._world.clock.monotonic() + one.look_period.total_seconds()
+        self._world.freshness.looked(one.meta.key, one.meta.uid, one.meta.generation, until)
+        request = one.request
+        pending = request is not None and request.secret and facts.secret_rotated_for != request.value
+        obstacle = secret_obstacle(main.as_bot, observed) if pending and not main.public else None
+        return facts, obstacle
+
+    async def _second(self, one: _Pass, second: DesiredOidcClient | None) -> DesiredOidcClient | None:
+        """Bring the public client in line, or take away one that is not wanted any more."""
+        made, wanted_uuid = one.made.get("publicClientUuid"), client_uuids(one.meta.uid)[1]
+        if second is None:
+            if made is not None:
+                await self.teardown.remove_public(one.body, made, one.made.get("publicClientId") or "", one.backends)
+            return None
+        if not (one.fresh and made == wanted_uuid):
+            await self._converge(one, second, None)
+        return second
+
+    async def _converge(
+        self, one: _Pass, desired: DesiredOidcClient, stored: StoredEntry | None
+    ) -> tuple[BotFacts, ObservedBot]:
+        steps = OidcClientSteps(self._world, one.body, desired, one.backends, one.request)
+        made = {one.made.get("clientUuid"), one.made.get("publicClientUuid")}
+        observed = await self._observe(one, desired, stored, look=desired.client_uuid in made or one.was_taken)
+        for _ in range(2):  # what was never created is created: a 409 tells if a crash came before the status
+            now = one.backends.identity_provider.server_now()
+            plan = plan_oidc_client(desired, observed, one.meta.uid, now, one.request)
+            facts = await steps.apply(plan, observed)
+            if facts is not None:
+                if one.changed_by_hand and desired.client_uuid in made:
+                    await steps.tell_repair(plan)
+                return facts, observed
+            observed = await self._observe(one, desired, stored, look=True)
+        self._world.freshness.expire(one.meta.key)
+        message = f"Client {desired.client_id} appeared while it was being created; looking again"
+        raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
+
+    async def _observe(
+        self, one: _Pass, desired: DesiredOidcClient, stored: StoredEntry | None, *, look: bool
+    ) -> ObservedBot:
+        provider = one.backends.identity_provider
+        return ObservedBot(
+            keycloak_seen=True,
+            client=await _own_client(one.backends, desired) if look else None,
+            policy=None if desired.public else await provider.secret_policy({TWO_SECRETS: "true"}),
+            stored_client=stored,
+            consumers_hold=one.consumers_hold,
+            recorded=_recorded(one.made, withdrawn=bool(one.status.get("revocation"))),
+            realm_scopes=await provider.realm_scopes(frozenset()),
+        )
+
+    async def _stored(self, one: _Pass, main: DesiredOidcClient) -> StoredEntry | None:
+        """Return our entry in Vault.
+
+        Raises:
+            OwnershipConflictError: Somebody else's lies there.
+        """
+        if main.public:
+            return None
+        path = one.path
+        stored = await one.backends.secret_store.read(path, main.owner)
+        if stored is not None and stored.owner != main.owner:
+            whose = f"carries the owner mark {stored.owner}" if stored.owner else "carries no owner mark of fedid"
+            message = f"Vault path {path} exists and {whose}; it is left untouched. Have its owner remove it"
+            raise OwnershipConflictError(message, backend="vault")
+        return stored
+
+    def _may_rest(self, one: _Pass, main: DesiredOidcClient, stored: StoredEntry | None) -> bool:
+        """Tell whether Keycloak need not be asked: it was lately, and Vault holds what was published then."""
+        made, request = one.made, one.request
+        if not one.fresh or one.status.get("revocation") or made.get("clientUuid") != main.client_uuid:
+            return False
+        if main.public:
+            return True
+        if stored is None:
+            return False
+        if request is not None and request.secret and made.get("rotatedFor") != request.value:
+            return False
+        ends_at = instant_in(made.get("previousEndsAt"))
+        if ends_at is not None and ends_at <= one.backends.identity_provider.server_now():
+            return False
+        return "client_secret" in stored.data and stored.version == made.get("version")
+
+    def _brought(  # noqa: PLR0913 - everything that is told
+        self,
+        one: _Pass,
+        spec: OidcClientSpec,
+        main: DesiredOidcClient,
+        facts: BotFacts,
+        second: DesiredOidcClient | None,
+        obstacle: str | None,
+    ) -> BroughtClient:
+        realm, verdict = one.backends.federation.keycloak.realm, one.verdict
+        synced = f"Client {main.client_id} of realm {realm} is as the spec says"
+        told = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
+        if obstacle is not None and not main.rotation.allow_interruption:
+            message = (
+                f"{synced}, but its secret stays as it is, since it cannot be replaced with an overlap: {obstacle}. Or "
+                "set spec.oidcClient.secretRotation.allowInterruption to true; the server is refused then until it "
+                "reads the new secret"
+            )
+            told = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.OVERLAP_IMPOSSIBLE, message)
+        client = OidcClient(
+            client_id=main.client_id,
+            client_secret=facts.secret,
+            redirect_uris=tuple(sorted(main.redirect_uris)),
+            post_logout_redirect_uris=tuple(sorted(main.post_logout_redirect_uris)),
+            base_url=spec.base_url,
+            public_client_id=second.client_id if second is not None else None,
+        )
+        fields = {"oidcClient": self._fields(one, main, facts, second), "revocation": None}
+        again = self._again(one, facts)
+        return BroughtClient(client, one.body, (granted_condition(verdict), told), fields, verdict.granted, again)
+
+    def _fields(
+        self, one: _Pass, main: DesiredOidcClient, facts: BotFacts, second: DesiredOidcClient | None
+    ) -> dict[str, Any]:
+        public = {"publicClientId": second.client_id, "publicClientUuid": second.client_uuid} if second else {}
+        found: dict[str, Any] = {"clientId": main.client_id, "clientUuid": main.client_uuid, **public}
+        if not main.public:
+            issued_at = facts.secret_issued_at or one.backends.identity_provider.server_now()
+            found |= {"vaultPath": one.path, "version": facts.secret_version, "issuedAt": rfc3339(issued_at)}
+            found["previousEndsAt"] = rfc3339(facts.previous_ends_at) if facts.previous_ends_at is not None else None
+            found["rotatedFor"] = facts.secret_rotated_for
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _again(self, one: _Pass, facts: BotFacts) -> float | None:
+        look_at = self._world.freshness.until(one.meta.key)
+        if facts.previous_ends_at is None:
+            return look_at
+        now, mono = one.backends.identity_provider.server_now(), self._world.clock.monotonic()
+        ends_at = mono + max((facts.previous_ends_at - now).total_seconds(), 1.0)
+        return ends_at if look_at is None else min(ends_at, look_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What one pass works with."""
+
+    body: Body
+    meta: Meta
+    backends: Backends
+    verdict: Verdict
+    request: RotationRequest | None
+    fresh: bool
+    """Whether a look at Keycloak is not due."""
+    now: datetime
+    """The operator's clock (aware UTC)."""
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Of the object, as the pass began."""
+        return self.body.get("status") or {}
+
+    @property
+    def made(self) -> Mapping[str, Any]:
+        """What the status says of the clients."""
+        return self.status.get("oidcClient") or {}
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether somebody else's client was in the way."""
+        synced = condition_of(self.status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
+        return synced is not None and synced["reason"] == Reason.CONFLICT
+
+    @property
+    def path(self) -> str:
+        """Where the secret lies in Vault."""
+        return BotPaths(self.backends.federation.vault.path_prefix, self.meta.key).client
+
+    @property
+    def look_period(self) -> timedelta:
+        """How often Keycloak is looked at: servers are few."""
+        return spread(self.backends.federation.resync_period, self.meta.uid)
+
+    @property
+    def changed_by_hand(self) -> bool:
+        """Whether what differs now was changed by somebody else: neither the spec nor a grant did."""
+        same = self.status.get("observedGeneration") == self.meta.generation
+        return same and judged_as_before(self.body, self.verdict) and not self.status.get("revocation")
+
+    @property
+    def consumers_hold(self) -> bool:
+        """Whether the Secret, and the pods that are told of it, have the newest secret, as far as the status says."""
+        from_ = holds_from(self.body)
+        return not self.status.get("delivered") or (from_ is not None and from_ <= self.now)
+
+
+def _recorded(made: Mapping[str, Any], *, withdrawn: bool = False) -> Recorded:
+    return Recorded(
+        secret_version=made.get("version"),
+        secret_issued_at=instant_in(made.get("issuedAt")),
+        previous_ends_at=instant_in(made.get("previousEndsAt")),
+        secret_rotated_for=made.get("rotatedFor"),
+        withdrawn=withdrawn,
+    )
+
+
+async def _own_client(backends: Backends, desired: DesiredOidcClient) -> ClientRecord | None:
+    """Return our client, None if its id is free.
+
+    Raises:
+        OwnershipConflictError: The id or the clientId belongs to somebody else; nothing of it is read or changed.
+    """
+    provider, client_id = backends.identity_provider, desired.client_id
+    found = await provider.read_client(desired.client_uuid)
+    if found is None:
+        found = await provider.find_client(client_id)
+        if found is None:
+            return None
+    elif found.owner == desired.owner:
+        return found
+    whose = f"carries the owner mark {found.owner}" if found.owner else "carries no owner mark of fedid"
+    what = f" ({found.object_name})" if found.object_name else ""
+    advice = "Choose another clientId (a new PodIdentity), or have its owner delete the client"
+    if is_reserved_client(client_id) or client_id == provider.operator_client_id:
+        advice = "It is one of Keycloak's, or the operator's own; choose another clientId"
+    realm = backends.federation.keycloak.realm
+    message = f"Client {client_id} of realm {realm} exists and {whose}{what}; it is left untouched. {advice}"
+    raise OwnershipConflictError(message, backend="keycloak")
