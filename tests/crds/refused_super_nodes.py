@@ -61,6 +61,6 @@ SUPER_NODE_ROWS: list[Row] = [
         "a SuperNode mounts files as well",
         {"spec.platform.generic": {"files": {"token": "{token}"}}},
         "spec.platform",
-        "say what the pod mounts",
+        "set exactly one platform",
     ),
 ]
