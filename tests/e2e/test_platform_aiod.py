@@ -54,12 +54,9 @@ class Desk:
         """Return a bot, and what its pods mount at `$HOME/.aiod`."""
         spec = {"federationRef": {"name": federation}, "audiences": [AUDIENCE], "tokens": []}
         rotation = {"overlap": OVERLAP, "allowInterruption": False}
-        files = {
-            "token.toml": 'client_secret = "{clientSecret}"\n',
-            "config.toml": f'auth_server = "{self.tenant.stack.keycloak_url}/"\nrealm = "fl"\n'
-            f'client_id = "{{clientId}}"\napi_server = "{self._api}"\n',
-        }
-        return [bot("curator", secretRotation=rotation, **spec), pod_identity("curator", files=files)]
+        # Without the final slashes: the SDK would go astray, so that what is mounted has them.
+        platform = {"aiod": {"apiServer": self._api.rstrip("/"), "authServer": self.tenant.stack.keycloak_url}}
+        return [bot("curator", secretRotation=rotation, **spec), pod_identity("curator", platform=platform)]
 
     @property
     def home(self) -> Path:
