@@ -58,6 +58,9 @@ class SuperLink:
     folder: Path
     """Holds its certificate, and becomes its home."""
     port: int = field(default_factory=free_port)
+    program: tuple[str, ...] = ()
+    """What is started in place of `flower-superlink`: arguments of Flower's Python."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,15 +75,21 @@ class SuperLink:
 
     def start(self) -> None:
         """Start it with an empty state and wait until it listens."""
+        programs = flower_programs()
+        program = [str(programs / "python"), *self.program] if self.program else [str(programs / "flower-superlink")]
         command = [
-            str(flower_programs() / "flower-superlink"),
+            *program,
             *("--host", LOOPBACK, "--port", str(self.port), "--isolation", "process"),
             *("--enable-supernode-auth", "--disable-runtime-dependency-installation"),
             *("--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "tls.crt", "--ssl-keyfile", "tls.key"),
         ]
         with (self.folder / "superlink.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=flower_environment(self.folder), stdout=log, stderr=log
+                command,
+                cwd=self.folder,
+                env=flower_environment(self.folder) | dict(self.environment),
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():
@@ -159,13 +168,15 @@ def _stop(process: subprocess.Popen[bytes] | None) -> None:
 
 
 @contextmanager
-def super_link(folder: Path) -> Iterator[SuperLink]:
-    """Run a SuperLink in an empty folder for as long as the context lasts."""
+def super_link(
+    folder: Path, program: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[SuperLink]:
+    """Run a SuperLink in an empty folder for as long as the context lasts; `program` as in `SuperLink`."""
     _, certificate = self_signed(folder)
     key = (folder / "server.pem").read_text().removesuffix(certificate)
     for name, text in (("ca.crt", certificate), ("tls.crt", certificate), ("tls.key", key)):
         (folder / name).write_text(text)
-    running = SuperLink(folder)
+    running = SuperLink(folder, program=program, environment=environment or {})
     running.start()
     try:
         yield running

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 
 from fedid.domain.super_node import NodeRecord, NodeStatus
-from tests.contract.super_links import SuperLink, SuperNode, super_link
+from tests.contract.super_links import SuperLink, SuperNode, flower_environment, flower_programs, super_link
 from tests.e2e.authority import Authority
 from tests.e2e.operating import Proxies, grant, own_federation
 from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity
 from tests.e2e.waiting import eventually
+from tests.testbed.keycloak_realm import REALM
 from tests.testbed.stack import Stack
 
 REFUSED = 305
@@ -47,11 +50,11 @@ def nodes(tmp_path: Path) -> Iterator[list[SuperNode]]:
         node.stop()
 
 
-def super_node(name: str, link: SuperLink, mount_path: Path, **node: Any) -> Body:
-    """Return a PodIdentity that is a SuperNode."""
-    where = {"url": f"https://{link.address}", "caBundle": link.ca_bundle}
+def super_node(name: str, link: SuperLink, mount_path: Path, *, account: str = "None", **node: Any) -> Body:
+    """Return a PodIdentity of the bot `trainer` that is a SuperNode."""
+    where = {"url": f"https://{link.address}", "caBundle": link.ca_bundle, "account": account}
     block = {"superLink": where, "mountPath": str(mount_path), **node}
-    return pod_identity(name, platform={"flower": {"superNode": block}})
+    return pod_identity(name, "trainer", platform={"flower": {"superNode": block}})
 
 
 def listed(link: SuperLink) -> dict[str, NodeRecord]:
@@ -133,6 +136,64 @@ def test_the_life_of_a_supernode(
     second.start()
     assert second.wait() == 1
     assert str(REFUSED) in second.log
+
+
+@pytest.fixture(scope="module")
+def with_accounts(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuperLink]:
+    """A SuperLink that asks Keycloak who calls."""
+    program = (str(Path(__file__).with_name("superlink_with_accounts.py")),)
+    environment = {
+        "INTROSPECTION_URL": f"{stack.keycloak_url}/realms/{REALM}/protocol/openid-connect/token/introspect",
+        "CLIENT_ID": "superlink",
+        "CLIENT_SECRET": stack.credentials.superlink_client_secret,
+    }
+    with super_link(tmp_path_factory.mktemp("accounts"), program, environment) as started:
+        yield started
+
+
+@pytest.fixture
+def accounts_federation(stack: Stack, proxies: Proxies, tenant: Tenant, with_accounts: SuperLink) -> Iterator[str]:
+    """A Federation that lets tenants register SuperNodes at that one."""
+    rule = grant(superlinkUrls=[f"https://{with_accounts.address}"])
+    with own_federation(stack, proxies, "accounts", grants=[rule]) as name:
+        yield name
+        tenant.clean()
+
+
+def test_a_bots_account(tenant: Tenant, accounts_federation: str, with_accounts: SuperLink, tmp_path: Path) -> None:
+    """The node is the bot's own, and `flwr` acts as the bot with the mounted files, until the bot is suspended."""
+    link = {"url": f"https://{with_accounts.address}", "caBundle": with_accounts.ca_bundle}
+    home = tmp_path / "flwr"
+    home.mkdir()
+    tenant.apply(bot("trainer", federationRef={"name": accounts_federation}))
+    tenant.apply(super_node("node", with_accounts, tmp_path, account="Bot"))
+    cli = {"superLink": link, "mountPath": str(home)}
+    tenant.apply(pod_identity("cli", "trainer", platform={"flower": {"cli": cli}}))
+    node_id = node_of(tenant, "node")
+    tenant.ready("PodIdentity", "cli")
+    for key, text in (tenant.secret("cli") or {})["text"].items():
+        (home / key).write_text(text)
+
+    (shown,) = json.loads(_flwr(home).stdout)["nodes"]
+    assert (shown["node-id"], shown["status"]) == (node_id, NodeStatus.REGISTERED)
+    assert shown["owner-name"] == f"{tenant.namespace}.trainer"
+
+    tenant.delete("PodIdentity", "node")
+    tenant.gone("PodIdentity", "node")
+    (shown,) = json.loads(_flwr(home).stdout)["nodes"]
+    assert shown["status"] == NodeStatus.UNREGISTERED
+
+    tenant.apply(bot("trainer", federationRef={"name": accounts_federation}, suspend=True))
+    tenant.emptied("cli")
+    tenant.reason("BotClient", "trainer", "Suspended")
+    assert '"nodes"' not in _flwr(home).stdout, "the token that was mounted before is still taken"
+
+
+def _flwr(home: Path) -> subprocess.CompletedProcess[str]:
+    """Run `flwr supernode list` in a fresh process, with the files of a folder."""
+    command = [str(flower_programs() / "flwr"), "supernode", "list", "--verbose", "--format", "json"]
+    environment = flower_environment(home) | {"FLWR_HOME": str(home)}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=90)
 
 
 def test_a_superlink_that_is_not_granted(tenant: Tenant, running: SuperLink, nodes: list[SuperNode]) -> None:

@@ -1,7 +1,9 @@
-"""Tests of the Flower platform: what a SuperNode mounts, byte for byte."""
+"""Tests of the Flower platform: what a SuperNode and the command `flwr` mount, byte for byte."""
 
 from __future__ import annotations
 
+import tomllib
+from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from fedid.domain.conditions import Reason
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeKey
 from fedid.errors import InvalidSpecError
 from fedid.platforms import flower
 from fedid.platforms.identity import ServedIdentity
-from tests.platforms.samples import trainer
+from tests.platforms.samples import AUDIT, DEFAULT, trainer
 
 GOLDEN = Path(__file__).parent / "golden" / "flower"
 """One folder per flavour: `options.yaml` as in the manifest, `mounted/` as a pod sees it."""
@@ -36,7 +39,8 @@ def super_node(**link: Any) -> dict[str, Any]:
 def test_a_supernode_mounts_the_golden_files(flavour: str) -> None:
     """What lies in the Secret is byte for byte what the golden files hold, no key more and none less."""
     options = yaml.safe_load((GOLDEN / flavour / "options.yaml").read_text(encoding="utf-8"))
-    rendered = flower.render(replace(trainer(), node_key=KEY), flower.parse(options, PATH, "client"))
+    identity = replace(trainer(default=DEFAULT, audit=AUDIT), node_key=KEY)
+    rendered = flower.render(identity, flower.parse(options, PATH, "client"))
     mounted = {path.name: path.read_bytes() for path in (GOLDEN / flavour / "mounted").iterdir()}
     assert {key: value.reveal().encode() for key, value in rendered.items()} == mounted
 
@@ -50,6 +54,7 @@ def test_what_is_rendered_is_not_seen() -> None:
 def test_what_is_left_out() -> None:
     """No account, ten minutes of overlap, and no rotation by itself."""
     node = flower.parse(super_node(), PATH, "client").super_node
+    assert node is not None
     assert (node.as_bot, node.every, node.overlap) == (False, None, timedelta(minutes=10))
     assert node.super_link.ca_bundle is None
 
@@ -59,6 +64,7 @@ def test_all_that_can_be_said() -> None:
     block = super_node(account="Bot")
     block["superNode"]["rotation"] = {"every": "720h", "overlap": "1h"}
     node = flower.parse(block, PATH, "client").super_node
+    assert node is not None
     assert (node.as_bot, node.every, node.overlap) == (True, timedelta(days=30), timedelta(hours=1))
 
 
@@ -89,7 +95,13 @@ def test_mount_paths_that_are_none(path: str) -> None:
 @pytest.mark.parametrize(
     ("block", "told"),
     [
-        ({}, "superNode is missing"),
+        ({}, "exactly one of superNode and cli"),
+        ({**super_node(), "cli": {"superLink": {"url": "https://s"}}}, "exactly one of superNode and cli"),
+        ({"cli": {}}, "superLink is missing"),
+        ({"cli": {"superLink": {"url": "http://s"}}}, r"cli\.superLink\.url"),
+        ({"cli": {"superLink": {"url": "https://s"}, "connection": 'a"b'}}, "connection"),
+        ({"cli": {"superLink": {"url": "https://s"}, "federation": 'a"\n'}}, "federation"),
+        ({"cli": {"superLink": {"url": "https://s"}, "mountPath": "x"}}, "mountPath"),
         ({"superNode": {}}, "superLink is missing"),
         ({"superNode": {"superLink": {}}}, "url is missing"),
         (super_node(account="bot"), "write None or Bot"),
@@ -113,3 +125,24 @@ def test_without_a_key_nothing_is_rendered(identity: Any) -> None:
     """There is no Secret with half a SuperNode."""
     with pytest.raises(InvalidSpecError, match="no key"):
         flower.render(identity, flower.parse(super_node(), PATH, "client"))
+
+
+def test_what_flwr_reads_is_what_was_meant() -> None:
+    """The two files are well-formed TOML and YAML, and each value of the latter is base64 of what it stands for."""
+    block = {"cli": {"superLink": {"url": "https://superlink:8000"}, "token": "audit"}}
+    files = flower.render(trainer(default=DEFAULT, audit=AUDIT), flower.parse(block, PATH, "client"))
+    config = tomllib.loads(files["config.toml"].reveal())
+    assert config == {"superlink": {"default": "fedid", "fedid": {"address": "superlink:8000"}}}
+    held = yaml.safe_load(files["credentials.yaml"].reveal())
+    told = {key.removeprefix("flower.account-auth.superlink:8000."): b64decode(value) for key, value in held.items()}
+    assert told["authn-type"] == b"oidc"
+    assert told["oidc-access-token"].decode() == AUDIT.token.reveal()
+    assert told["oidc-refresh-token"], "flwr asks for one to be there"
+
+
+def test_a_token_that_the_bot_has_not() -> None:
+    """The message says which ones it has."""
+    block = {"cli": {"superLink": {"url": "https://superlink:8000"}, "token": "other"}}
+    with pytest.raises(InvalidSpecError, match="tokens are: audit, default") as raised:
+        flower.render(trainer(default=DEFAULT, audit=AUDIT), flower.parse(block, PATH, "client"))
+    assert raised.value.reason == Reason.TOKEN_MISSING
