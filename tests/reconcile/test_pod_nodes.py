@@ -11,6 +11,7 @@ import pytest
 from fedid.domain.conditions import condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FINALIZER, POD_IDENTITY
+from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeStatus
 from fedid.errors import BackendUnavailableError
 from tests.fakes.failures import Failures
@@ -333,25 +334,73 @@ async def test_two_identities_at_one_superlink(federated: Federated) -> None:
     assert federated.good == [other]
 
 
-async def test_an_account(federated: Federated) -> None:
-    """Where the SuperLink has accounts, the bot's own token is presented, the one that is published now."""
+class Accounts(dict[str, str]):
+    """Takes every token that the realm takes; so a SuperLink with account authentication does."""
 
-    class Accounts(dict[str, str]):
-        """Takes every token of the realm."""
+    def __init__(self, federated: Federated) -> None:
+        """Ask this realm."""
+        super().__init__()
+        self._realm = federated.operator.provider.realm
 
-        def get(self, token: str, default: Any = None) -> Any:
-            """Return whose it is."""
-            return "trainer" if token.count(".") == 2 else default
+    def get(self, token: str, default: Any = None) -> Any:
+        """Return whose it is."""
+        claims = self._realm.tokens.get(token)
+        return claims.subject if claims is not None and self._realm.accepts(Sensitive(token)) else default
 
-    federated.registry.accounts = Accounts()
-    federated.bot(tokens=[{"name": "default", "lifetime": "10m"}])
+
+async def with_account(federated: Federated) -> None:
+    """Make a SuperNode that is owned by the bot's account."""
+    federated.registry.accounts = Accounts(federated)
+    federated.bot(tokens=[{"name": "default", "lifetime": "1h"}])
     federated.pod(account="Bot")
     await federated.operator.advance(30)
     federated.assert_in_order()
-    assert {node.owner for node in federated.registry.records.values()} == {"trainer"}
+
+
+async def test_an_account(federated: Federated) -> None:
+    """Where the SuperLink has accounts, the bot's own token is presented, the one that is published now."""
+    await with_account(federated)
+    assert len({node.owner for node in federated.registry.records.values()}) == 1
     federated.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "trainer")
     await federated.operator.advance(30)
     federated.assert_nothing_left()
+
+
+@pytest.mark.parametrize("how", ["suspended", "deleted", "both deleted"])
+async def test_a_bot_waits_for_the_nodes_of_its_account(federated: Federated, how: str) -> None:
+    """Nobody else could end them: its token is revoked only after the SuperLink was asked with it."""
+    await with_account(federated)
+    if how == "suspended":
+        federated.bot(tokens=[{"name": "default", "lifetime": "1h"}], suspend=True)
+    else:
+        federated.operator.cluster.delete(BOT_CLIENT, NAMESPACE, "trainer")
+    if how == "both deleted":
+        federated.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "trainer")
+    await federated.operator.advance(10)
+    federated.assert_nothing_left()
+    assert any("lists node" in proof for proof in federated.proofs)
+    assert (how == "suspended") == (ObjectKey(BOT_CLIENT, NAMESPACE, "trainer") in federated.operator.cluster.bodies)
+
+
+async def test_a_bot_waits_no_longer_than_a_moment(federated: Federated) -> None:
+    """A SuperLink that is away holds up no revocation; what it leaves behind is told, by id."""
+    await with_account(federated)
+    node_id = federated.status["nodeId"]
+    federated.registry.failures.add("*", AWAY, times=None)
+    federated.operator.cluster.delete(BOT_CLIENT, NAMESPACE, "trainer")
+    await federated.operator.advance(12)
+    assert ObjectKey(BOT_CLIENT, NAMESPACE, "trainer") in federated.operator.cluster.bodies
+    await federated.operator.advance(18)
+    assert ObjectKey(BOT_CLIENT, NAMESPACE, "trainer") not in federated.operator.cluster.bodies
+    assert federated.told("Revoked") == ("False", "BackendUnavailable")
+    federated.registry.failures.clear()
+    await federated.operator.advance(120)
+    assert federated.told("Revoked") == ("False", "ManualRevocationRequired")
+    assert f"node {node_id} at the SuperLink {URL}" in federated.message("Revoked")
+    assert PATH not in federated.operator.store.entries
+    federated.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "trainer")
+    await federated.operator.advance(5)
+    assert POD not in federated.operator.cluster.bodies
 
 
 async def test_an_account_without_a_token(federated: Federated) -> None:

@@ -21,7 +21,7 @@ from fedid.domain.web_address import web_address
 from fedid.errors import InvalidSpecError
 from fedid.platforms.identity import Identity, MountedIdentity
 
-__all__ = ["CliOptions", "FlowerOptions", "SuperNodeOptions", "parse", "render"]
+__all__ = ["BOT", "CliOptions", "FlowerOptions", "SuperNodeOptions", "parse", "render"]
 
 NO_ACCOUNT: Final = "None"
 BOT: Final = "Bot"

@@ -35,6 +35,7 @@ from fedid.errors import (
 )
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_evidence import Evidence
+from fedid.reconcile.bot_nodes import waits_for_nodes
 from fedid.reconcile.bot_observation import client_of_bot, observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_retention import BotRetention, is_retained, revocation_of
@@ -125,6 +126,8 @@ class BotTeardown:
         backends = backends_of(world, federation)
         if backends is None:
             return False  # the Federation is looked at first, and wakes this object
+        if waits_for_nodes(world, body):
+            return False
         decided = await self._retention.decide(body, spec, backends)
         if decided is None:
             return False

@@ -13,7 +13,7 @@ from fedid.reconcile.client_identity import ClientIdentities
 from fedid.reconcile.copied_entries import farewell
 from fedid.reconcile.gate import realm_now
 from fedid.reconcile.nudges import Nudges
-from fedid.reconcile.pod_node import PodNodes, is_super_node
+from fedid.reconcile.pod_node import PodNodes
 from fedid.reconcile.server_client import about_client
 from fedid.reconcile.server_identity import ServerIdentities
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
@@ -57,9 +57,7 @@ class PodIdentityReconciler:
     async def _end(self, body: Body) -> Outcome:
         if (body.get("spec") or {}).get("role") == SERVER:
             return await self._servers.end(body)
-        if is_super_node(body):
-            return await self._nodes.delete(body)
-        await farewell(self._world, body)
+        await farewell(self._world, await self._nodes.delete(body))
         return Outcome()
 
     async def _tell(self, body: Body, error: Error, generation: int) -> None:

@@ -20,10 +20,10 @@ from fedid.domain.resources import Body, meta_of, parse_bot_client
 from fedid.domain.rotation import rotation_due_at, rotation_request
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeKey, SuperLinkAccess
-from fedid.engine import Outcome, Priority
-from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, StaleObjectError
+from fedid.engine import Priority
+from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotGrantedError, NotReadyError, StaleObjectError
 from fedid.platforms import flower
-from fedid.platforms.flower import SuperNodeOptions
+from fedid.platforms.flower import BOT, SuperNodeOptions
 from fedid.ports import NodeRegistry
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import (
@@ -40,9 +40,10 @@ from fedid.reconcile.super_node import NodeIdentity, RecordedNode, SuperNode, no
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["PodNode", "PodNodes", "is_super_node"]
+__all__ = ["PodNode", "PodNodes"]
 
 _KEPT: Final = (ConditionType.READY, ConditionType.PUBLISHED)
+_FORGOTTEN: Final = {"nodeId": None, "superNode": None, "revocation": None}
 _MOST_SUPER_LINKS: Final = 64
 """Whose connections are kept; each has a pool and a TLS context of its own."""
 
@@ -87,7 +88,7 @@ class PodNodes:
         told = _told(body)
         if not told:
             # Before anything is made: the bot, which leads to the Federation, may be gone when it has to end.
-            told = {"url": url, "federation": federation}
+            told = {"url": url, "federation": federation} | ({"account": BOT} if options.as_bot else {})
             kept = kept_conditions(body, _KEPT)
             body = await write_status(world, body, kept, {"superNode": told}) or body
         account = await self._account_of(bot, backends) if options.as_bot else None
@@ -100,6 +101,7 @@ class PodNodes:
         fields = {
             "url": url,
             "federation": told["federation"],
+            "account": BOT if options.as_bot else None,
             "keyId": state.key.key_id,
             "issuedAt": rfc3339(state.issued_at),
             "nextRotationAt": rfc3339(next_at) if next_at is not None else None,
@@ -113,25 +115,24 @@ class PodNodes:
         return PodNode(state.key, granted_condition(verdict), status, state.again_at)
 
     async def withdraw(self, body: Body) -> None:
-        """End the SuperNode of a PodIdentity that stays; nothing if there is none.
+        """End the SuperNode of a PodIdentity that stays; nothing if it is none.
 
         Raises:
             Error: What it waits for, told in the status.
         """
-        if not is_super_node(body) or not (_told(body) or meta_of(body).has_finalizer):
-            return
-        await self._end(body)
+        if _told(body) or _options_if_readable(body) is not None:
+            body = await self._end(body)
+            await without_finalizer(self._world, newest_of(self._world, body))
 
-    async def delete(self, body: Body) -> Outcome:
-        """Run one pass over a PodIdentity that is being deleted.
+    async def delete(self, body: Body) -> Body:
+        """End the SuperNode of a PodIdentity that is being deleted, and return the object; nothing if it is none.
 
         Raises:
             Error: What it waits for, told in the status.
         """
-        meta = meta_of(body)
-        if meta.has_finalizer:
-            await self._end(await self._empty(body))
-        return Outcome()
+        if not _told(body):
+            return body
+        return newest_of(self._world, await self._end(await self._empty(body)))
 
     async def _empty(self, body: Body) -> Body:
         """Empty the Secret, which goes only with its owner: as long as that waits, nobody gets at the key any more."""
@@ -145,11 +146,11 @@ class PodNodes:
             self._world.wake(bot_key, Priority.DELETION, look=False)  # one that is being deleted waits for this
         return body
 
-    async def _end(self, body: Body) -> None:
+    async def _end(self, body: Body) -> Body:
+        if not _told(body):
+            return body
         try:
-            if _told(body):
-                body = await self._prove(body)
-            await without_finalizer(self._world, newest_of(self._world, body))
+            return await self._prove(body)
         except StaleObjectError:
             raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
         except Error as error:
@@ -165,9 +166,14 @@ class PodNodes:
             raise NotReadyError(message)
         options = _options_if_readable(body)
         access = options.super_link if options is not None else SuperLinkAccess(told["url"], None)
-        account = await self._account_at_the_end(body, backends) if options is not None and options.as_bot else None
-        node = SuperNode(world, await self._identity(meta.key, meta.uid, access, backends, account))
-        await node.end(RecordedNode(told.get("keyId")), world.clock.now())
+        account = await self._account_at_the_end(body, backends) if told.get("account") == BOT else None
+        identity = await self._identity(meta.key, meta.uid, access, backends, account)
+        try:
+            await SuperNode(world, identity).end(RecordedNode(told.get("keyId")), world.clock.now())
+        except BackendDeniedError:
+            if told.get("account") != BOT or self._bot(body) is not None:
+                raise
+            return await self._leave(body, identity)
         node_id = (body.get("status") or {}).get("nodeId")
         what = f"node {node_id}" if node_id else "every node of this PodIdentity"
         proof = f"the SuperLink {access.url} lists {what} as unregistered, or not at all; its key is gone from Vault"
@@ -177,8 +183,22 @@ class PodNodes:
         now = rfc3339(world.clock.now())
         revoked = Condition(ConditionType.REVOKED, True, Reason.PROVEN, f"Proven at {now}: {proof}")
         kept = kept_conditions(body, _KEPT)
-        forgotten = {"nodeId": None, "superNode": None, "revocation": None}
-        return await write_status(world, newest_of(world, body), (*kept, revoked), forgotten) or body
+        if told.get("account") == BOT and (bot_key := _bot_of(body)) is not None:
+            world.wake(bot_key, Priority.DELETION, look=False)  # one that goes waits for this
+        return await write_status(world, newest_of(world, body), (*kept, revoked), _FORGOTTEN) or body
+
+    async def _leave(self, body: Body, identity: NodeIdentity) -> Body:
+        """Take the key out of Vault and say what only a person can end: the account went with the bot."""
+        world, node_id = self._world, (body.get("status") or {}).get("nodeId")
+        await identity.store.destroy(identity.path, world.owner(identity.uid))
+        message = (
+            f"Only a person can end node {node_id} at the SuperLink {identity.url}: its owner was the account of a bot "
+            "that is gone, so fedid cannot ask there any more. Its key is gone from Vault; a pod may still have it"
+        )
+        left = Condition(ConditionType.REVOKED, False, Reason.MANUAL_REVOCATION_REQUIRED, message)
+        await world.cluster.emit(body, reason=left.reason, message=message, warning=True, action="Revoke")
+        told = (*kept_conditions(body, _KEPT), left)
+        return await write_status(world, newest_of(world, body), told, _FORGOTTEN) or body
 
     async def _identity(
         self, key: ObjectKey, uid: str, access: SuperLinkAccess, backends: Backends, account: Sensitive | None
@@ -217,17 +237,15 @@ class PodNodes:
 
     async def _account_at_the_end(self, body: Body, backends: Backends) -> Sensitive | None:
         """Return the token likewise, None if there is none any more: then the SuperLink says what it wants."""
-        bot_key = _bot_of(body)
-        bot = self._world.directory.get(bot_key) if bot_key is not None else None
+        bot = self._bot(body)
         try:
             return await self._account_of(bot, backends) if bot is not None else None
         except (InvalidSpecError, NotReadyError):
             return None
 
-
-def is_super_node(body: Body) -> bool:
-    """Tell whether a PodIdentity is a SuperNode, or was one that has not been ended."""
-    return bool(_told(body)) or _options_if_readable(body) is not None
+    def _bot(self, body: Body) -> Body | None:
+        key = _bot_of(body)
+        return self._world.directory.get(key) if key is not None else None
 
 
 def _told(body: Body) -> Mapping[str, Any]:
