@@ -27,6 +27,15 @@ DAI_SERVER: Manifest = {
     },
 }
 
+LINK = "spec.platform.flower.superLink"
+FGA = {"url": "http://openfga.fl:8080", "storeId": "s", "modelId": "m", "object": "service:grid"}
+SUPER_LINK: Manifest = {
+    "apiVersion": "fedid.io/v1alpha1",
+    "kind": "PodIdentity",
+    "metadata": {"name": "superlink"},
+    "spec": {"role": "server", "oidcClient": {}, "platform": {"flower": {"superLink": {"version": "1.41"}}}},
+}
+
 CROOKED = (
     "https://app.example.org/*",
     "*",
@@ -159,5 +168,27 @@ DAI_ROWS: list[Row] = [
         {"spec.platform.generic": {"files": {"a": "b"}}},
         "spec.platform",
         "exactly one platform",
+    ),
+]
+
+LINK_ROWS: list[Row] = [
+    ("a SuperLink signs in without a client", {CLIENT: GONE}, CLIENT, "write role: server and oidcClient"),
+    ("a SuperLink is public", {f"{CLIENT}.public": True}, CLIENT, "needs a secret and the flow device"),
+    ("a SuperLink signs in with a browser", {f"{CLIENT}.flows": ["introspection"]}, CLIENT, "the flow device"),
+    ("a SuperLink has no version", {f"{LINK}.version": GONE}, f"{LINK}.version", "Required value"),
+    ("a SuperLink is of the future", {f"{LINK}.version": "2.0"}, f"{LINK}.version", "such as 1.41"),
+    ("an old SuperLink lets everybody in", {f"{LINK}.version": "1.33"}, LINK, "openFga is needed"),
+    ("a new SuperLink asks OpenFGA", {f"{LINK}.openFga": FGA}, LINK, "from 1.34 on there is none"),
+    (
+        "an old SuperLink skips a check that it has not",
+        {f"{LINK}.version": "1.22", f"{LINK}.openFga": FGA, f"{LINK}.verifyTls": False},
+        LINK,
+        "verifyTls is for 1.34",
+    ),
+    (
+        "an object of OpenFGA has no type",
+        {f"{LINK}.version": "1.30", f"{LINK}.openFga": {**FGA, "object": "grid"}},
+        f"{LINK}.openFga.object",
+        "such as service:grid",
     ),
 ]

@@ -19,7 +19,7 @@ from tests.crds.manifests import (
     collection,
     documents,
 )
-from tests.crds.refused_servers import DAI_SERVER, SERVER
+from tests.crds.refused_servers import DAI_SERVER, FGA, SERVER, SUPER_LINK
 from tests.crds.refused_super_nodes import EVERYTHING, SUPER_NODE
 from tests.testbed.rest import Rest
 
@@ -190,6 +190,8 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         }
     }),
     ("Driverless AI with the older method", DAI_SERVER, {"spec.platform.driverlessAi.method": "openid"}),
+    ("a SuperLink of today", SUPER_LINK, {"spec.platform.flower.superLink.verifyTls": False}),
+    ("a SuperLink of before", SUPER_LINK, {"spec.platform.flower.superLink": {"version": "1.9", "openFga": FGA}}),
     ("a program of Driverless AI", POD, {"spec.platform": {"driverlessAi": {}}}),
     ("a grant of SuperLinks", FEDERATION, {
         f"{GRANT}.superlinkUrls": ["https://superlink.example.org:8000", "https://superlink.{namespace}.svc:8000/*"]

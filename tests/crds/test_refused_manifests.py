@@ -9,7 +9,7 @@ from tests.crds.refused_bots import BOT_ROWS
 from tests.crds.refused_federations import FEDERATION_ROWS
 from tests.crds.refused_platforms import PLATFORM_ROWS
 from tests.crds.refused_pods import POD_ROWS
-from tests.crds.refused_servers import DAI_ROWS, DAI_SERVER, SERVER, SERVER_ROWS
+from tests.crds.refused_servers import DAI_ROWS, DAI_SERVER, LINK_ROWS, SERVER, SERVER_ROWS, SUPER_LINK
 from tests.crds.refused_super_nodes import SUPER_NODE, SUPER_NODE_ROWS
 from tests.crds.refused_users import USER_ROWS
 from tests.testbed.rest import Rest
@@ -24,6 +24,7 @@ def _parameters() -> list[Any]:
         (POD, PLATFORM_ROWS),
         (SERVER, SERVER_ROWS),
         (DAI_SERVER, DAI_ROWS),
+        (SUPER_LINK, LINK_ROWS),
         (SUPER_NODE, SUPER_NODE_ROWS),
     )
     return [

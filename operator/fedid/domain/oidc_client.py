@@ -87,6 +87,8 @@ class ClientNeeds:
     post_logout_paths: tuple[str, ...] = ()
     claims: tuple[MappedClaim, ...] = ()
     public_client: PublicClientNeeds | None = None
+    own_audience: bool = False
+    """Whether the server introspects tokens of its own client: they have to be for it then."""
     takes_public: bool = True
     """Whether the platform's server can do without a secret."""
 
@@ -109,6 +111,8 @@ class OidcClientSpec:
     """How long a former secret stays good; None: the Federation's default."""
     allow_interruption: bool = False
     """Whether a rotation may end the former secret at once where the realm keeps only one."""
+    own_audience: bool = False
+    """Whether its tokens are for itself too; asked of nobody."""
     second: OidcClientSpec | None = None
     """The public client beside it."""
 
@@ -137,7 +141,8 @@ def parse_oidc_client(spec: Body, key: ObjectKey, needs: ClientNeeds) -> OidcCli
     path = "spec.oidcClient"
     if spec.get("oidcClient") is None:
         if needs.flows:
-            message = f"{path} is missing: the platform signs users in; write oidcClient: {{baseUrl: https://<host>}}"
+            what = "{baseUrl: https://<host>}" if needs.redirect_paths else "{}"
+            message = f"{path} is missing: the platform signs users in; write oidcClient: {what}"
             raise InvalidSpecError(message)
         return None
     block = section(spec, path)
@@ -162,6 +167,7 @@ def parse_oidc_client(spec: Body, key: ObjectKey, needs: ClientNeeds) -> OidcCli
         claims=needs.claims,
         overlap=duration(overlap, f"{path}.secretRotation.overlap") if overlap is not None else None,
         allow_interruption=flag(rotation, f"{path}.secretRotation.allowInterruption", default=False),
+        own_audience=needs.own_audience,
         second=_second(needs.public_client, key, base_url, path),
     )
 

@@ -112,6 +112,7 @@ def _granted(  # noqa: PLR0913 - what a client is made of
     if not flows:
         return None
     code = Flow.AUTHORIZATION_CODE in flows
+    own = {spec.client_id} if spec.own_audience else set()
     after_logout = frozenset(
         uri for uri in spec.post_logout_redirect_uris if Ask(AskKind.REDIRECT_URI, uri) not in denied
     )
@@ -127,7 +128,7 @@ def _granted(  # noqa: PLR0913 - what a client is made of
         public=spec.public,
         redirect_uris=uris if code else frozenset(),
         post_logout_redirect_uris=after_logout if code else frozenset(),
-        audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied),
+        audiences=frozenset(a for a in spec.audiences if Ask(AskKind.AUDIENCE, a) not in denied) | own,
         claims=tuple(claim for claim in spec.claims if Ask(AskKind.CLAIM, claim.name) not in denied),
         lifetime=lifetime,
         issuer_url=federation.keycloak.issuer_url,

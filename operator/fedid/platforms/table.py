@@ -11,7 +11,7 @@ from fedid.domain.oidc_client import ClientNeeds
 from fedid.domain.pod_identity import SERVER
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
-from fedid.platforms import ai4flwr, aiod, bitfount, driverless_ai, flower, generic
+from fedid.platforms import ai4flwr, aiod, bitfount, driverless_ai, flower, flower_accounts, generic
 from fedid.platforms.identity import CopySource, Identity
 
 __all__ = ["PLATFORMS", "Platform", "Renderer", "client_needs", "copy_source", "renderer"]
@@ -44,6 +44,12 @@ PLATFORMS: Mapping[str, Platform[Any]] = {
 }
 
 
+_SERVERS: Mapping[str, Platform[Any]] = {
+    "flower": Platform(flower_accounts.parse, flower_accounts.render, needs=flower_accounts.needs),
+}
+"""Platforms whose servers have little in common with their clients."""
+
+
 def renderer(platform: str, options: Body, role: str) -> Renderer:
     """Return what makes the files of one PodIdentity.
 
@@ -55,7 +61,7 @@ def renderer(platform: str, options: Body, role: str) -> Renderer:
     Raises:
         InvalidSpecError: There is no such platform, or an option of it means nothing; the message names the field.
     """
-    known = _known(platform)
+    known = _known(platform, role)
     parsed = known.parse(options, f"spec.platform.{platform}", role)
     return lambda identity: known.render(identity, parsed)
 
@@ -71,7 +77,7 @@ def copy_source(platform: str, options: Body, role: str) -> CopySource | None:
     Raises:
         InvalidSpecError: As `renderer`.
     """
-    known = _known(platform)
+    known = _known(platform, role)
     if known.copied_from is None:
         return None
     return known.copied_from(known.parse(options, f"spec.platform.{platform}", role))
@@ -87,14 +93,15 @@ def client_needs(platform: str, options: Body) -> ClientNeeds:
     Raises:
         InvalidSpecError: An option means nothing; the message names the field.
     """
-    known = _known(platform)
+    known = _known(platform, SERVER)
     if known.needs is None:
         return ClientNeeds()
     return known.needs(known.parse(options, f"spec.platform.{platform}", SERVER))
 
 
-def _known(platform: str) -> Platform[Any]:
-    if platform not in PLATFORMS:
+def _known(platform: str, role: str) -> Platform[Any]:
+    found = (_SERVERS.get(platform) if role == SERVER else None) or PLATFORMS.get(platform)
+    if found is None:
         message = f"spec.platform.{platform} is no platform; write one of {', '.join(PLATFORMS)}"
         raise InvalidSpecError(message)
-    return PLATFORMS[platform]
+    return found
