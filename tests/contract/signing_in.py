@@ -17,9 +17,11 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 _FORM = re.compile(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"')
+_CONSENT = re.compile(r'<form[^>]*action="([^"]*login-actions/consent[^"]*)"')
+_CODE = re.compile(r'<input[^>]*name="code"[^>]*value="([^"]*)"')
 _SECONDS = 20.0
 
 
@@ -45,6 +47,12 @@ class Browser:
     def post(self, url: str, form: dict[str, str]) -> Page:
         """Send a form."""
         return self._send("POST", url, urlencode(form))
+
+    def follow(self, page: Page, origin: str) -> Page:
+        """Go where redirects lead, on one server."""
+        while page.location:
+            page = self.get(urljoin(origin, page.location))
+        return page
 
     def _send(self, method: str, url: str, body: str | None) -> Page:
         parts = urlsplit(url)
@@ -101,6 +109,27 @@ class RelyingParty:
         if "code" not in back:
             raise SignInError(page)
         return back["code"][0], verifier
+
+    def on_another_screen(self, browser: Browser, username: str, password: str) -> dict[str, Any]:
+        """Have a user sign in by the device flow; return the tokens (RFC 8628).
+
+        Raises:
+            SignInError: A page is not what was expected.
+        """
+        begun = self.ask("auth/device", {"scope": self.scope})
+        page = browser.follow(browser.get(begun["verification_uri_complete"]), self.issuer)
+        form = _FORM.search(page.text)
+        if form is None:
+            raise SignInError(page)
+        page = browser.post(html.unescape(form.group(1)), {"username": username, "password": password})
+        page = browser.follow(page, self.issuer)
+        consent, code = _CONSENT.search(page.text), _CODE.search(page.text)
+        if consent is None or code is None:
+            raise SignInError(page)
+        there = urljoin(self.issuer, html.unescape(consent.group(1)))
+        browser.follow(browser.post(there, {"code": html.unescape(code.group(1)), "accept": "Yes"}), self.issuer)
+        grant = "urn:ietf:params:oauth:grant-type:device_code"
+        return self.ask("token", {"grant_type": grant, "device_code": begun["device_code"]})
 
     def tokens(self, code: str, verifier: str = "") -> dict[str, Any]:
         """Exchange a code; return the answer, an error too."""

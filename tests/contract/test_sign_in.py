@@ -10,15 +10,18 @@ from urllib.parse import urlencode
 import pytest
 
 from fedid.domain.bot import DesiredSecretRotation
+from fedid.domain.grants import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.oidc_client import Flow, parse_oidc_client
-from fedid.domain.oidc_client_record import DesiredOidcClient, oidc_client_record
+from fedid.domain.oidc_client_record import DesiredOidcClient, desired_oidc_clients, oidc_client_record
+from fedid.domain.resources import Federation, Meta, meta_of, parse_federation
 from fedid.domain.sensitive import Sensitive
 from fedid.platforms.identity import OidcClient, ServedIdentity
 from fedid.platforms.table import client_needs, renderer
 from fedid.ports import IdentityProvider
 from tests.contract.conftest import KeycloakSubject
 from tests.contract.signing_in import Browser, RelyingParty, SignInError, said
+from tests.crds.manifests import FEDERATION
 
 BASE = "https://dai.site-a.example:12345"
 OPTIONS = {
@@ -205,3 +208,41 @@ async def test_nothing_is_good_after_the_end(dai: Dai) -> None:
             "token", {"grant_type": "refresh_token", "refresh_token": refresh[party]}
         )
         assert "sub" not in party.userinfo(access[party])
+
+
+async def test_a_superlink_signs_accounts_in_on_another_screen(keycloak: KeycloakSubject) -> None:
+    """By the device flow alone; it may introspect what its accounts show it, and finds out who they are."""
+    provider = keycloak.provider()
+    await provider.probe()
+    options = {"superLink": {"version": "1.41"}}
+    key = ObjectKey("PodIdentity", "site-a", "superlink")
+    block = {"oidcClient": {"clientId": f"{keycloak.prefix}-superlink"}}
+    spec = parse_oidc_client(block, key, client_needs("flower", options))
+    assert spec is not None
+    (client,) = desired_oidc_clients(spec, _meta(key), _federation(), _allowed(), owner="i/u")
+    secret = Sensitive(f"fbs_{uuid.uuid4()}")
+    record = replace(oidc_client_record(client, secret=secret), client_uuid=str(uuid.uuid4()))
+    assert await provider.create_client(record)
+    identity = ServedIdentity(keycloak.stack.issuer_url, oidc_client=OidcClient(client.client_id, secret))
+    files = {name: value.reveal() for name, value in renderer("flower", options, "server")(identity).items()}
+    superlink = RelyingParty(
+        files["FLWR_OIDC_ISSUER"], files["FLWR_OIDC_CLIENT_ID"], "", files["FLWR_OIDC_CLIENT_SECRET"], "openid"
+    )
+    username = _user(keycloak)
+    tokens = superlink.on_another_screen(Browser(), username, PASSWORD)
+    assert tokens["refresh_token"]
+    assert superlink.userinfo(tokens["access_token"])["sub"] == said(tokens["access_token"])["sub"]
+    found = superlink.ask("token/introspect", {"token": tokens["access_token"]})
+    assert (found["active"], found["username"]) == (True, username)
+
+
+def _meta(key: ObjectKey) -> Meta:
+    return meta_of({"kind": key.kind, "metadata": {"namespace": key.namespace, "name": key.name, "uid": "u"}})
+
+
+def _federation() -> Federation:
+    return parse_federation({**FEDERATION, "metadata": {**FEDERATION["metadata"], "uid": "u"}})
+
+
+def _allowed() -> Verdict:
+    return Verdict(namespace_matched=True, denied=frozenset(), max_token_lifetime=None, message="")
