@@ -12,6 +12,9 @@ SUPER_NODE: Manifest = changed(
     POD,
     {"spec.platform": {"flower": {"superNode": {"superLink": {"url": "https://superlink.example.org:8000"}}}}},
 )
+CLI = "spec.platform.flower.cli"
+FLWR: dict[str, Any] = {NODE: GONE, f"{CLI}.superLink.url": "https://superlink.example.org:8000"}
+"""A pod that runs the command `flwr` instead."""
 EVERYTHING: dict[str, Any] = {
     LINK: {"url": "https://127.0.0.1:8000", "caBundle": CERTIFICATE, "account": "Bot"},
     f"{NODE}.mountPath": "/app/cert",
@@ -20,7 +23,30 @@ EVERYTHING: dict[str, Any] = {
 """All that can be said of one."""
 
 SUPER_NODE_ROWS: list[Row] = [
-    ("a pod of Flower is nothing", {"spec.platform.flower": {}}, NODE, "Required value"),
+    (
+        "a pod of Flower is nothing",
+        {"spec.platform.flower": {}},
+        "spec.platform.flower",
+        "exactly one of superNode, cli and superLink",
+    ),
+    (
+        "a SuperNode runs flwr",
+        {CLI: {"superLink": {"url": "https://superlink:8000"}}},
+        "spec.platform.flower",
+        "exactly one",
+    ),
+    *(
+        (f"flwr has {field} {value!r}", {**FLWR, f"{CLI}.{field}": value}, f"{CLI}.{field}", advice)
+        for field, value, advice in (
+            ("superLink.url", "http://superlink:8000", "nothing behind it"),
+            ("superLink.url", "https://superlink/v1", "nothing behind it"),
+            ("superLink.caBundle", KEY, "replace that key"),
+            ("token", "Default", "such as default"),
+            ("connection", 'a"b', "such as fedid"),
+            ("federation", "a b", "such as @ana/hospitals"),
+            ("mountPath", "etc", "such as /etc/flower"),
+        )
+    ),
     ("a SuperNode has no SuperLink", {NODE: {}}, LINK, "Required value"),
     ("a SuperLink has no address", {LINK: {}}, f"{LINK}.url", "Required value"),
     *(
@@ -55,7 +81,7 @@ SUPER_NODE_ROWS: list[Row] = [
         "a server is a SuperNode",
         {"spec.role": "server", "spec.botClientRef": GONE},
         "spec.platform",
-        "needs role: client",
+        "they need role: client",
     ),
     (
         "a SuperNode mounts files as well",

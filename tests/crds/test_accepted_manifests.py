@@ -20,7 +20,7 @@ from tests.crds.manifests import (
     documents,
 )
 from tests.crds.refused_servers import DAI_SERVER, FGA, SERVER, SUPER_LINK
-from tests.crds.refused_super_nodes import EVERYTHING, SUPER_NODE
+from tests.crds.refused_super_nodes import CLI, EVERYTHING, FLWR, SUPER_NODE
 from tests.testbed.rest import Rest
 
 DESIGN = """
@@ -275,6 +275,15 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     }),
     ("a SuperNode", SUPER_NODE, {}),
     ("a SuperNode with all that can be said of it", SUPER_NODE, EVERYTHING),
+    ("a pod that runs flwr", SUPER_NODE, FLWR),
+    ("a pod that runs flwr, with all that can be said of it", SUPER_NODE, {
+        **FLWR,
+        f"{CLI}.superLink.caBundle": CERTIFICATE,
+        f"{CLI}.token": "audit-1",
+        f"{CLI}.connection": "hospitals_1",
+        f"{CLI}.federation": "@ana/hospitals",
+        f"{CLI}.mountPath": "/app/flwr",
+    }),
     ("a Secret name of its own", POD, {"spec.secretName": "trainer.credential"}),
     ("pods by labels and by every operator", POD, {
         "spec.pods.selector.matchLabels": {"app.kubernetes.io/name": "trainer", "empty": ""},
