@@ -10,18 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.chart.render import Manifest, of_kind, rendered
+from tests.chart.injecting import KINDS, injection
+from tests.chart.render import of_kind, rendered
 from tests.e2e.waiting import eventually
 from tests.testbed.rest import Answer
 from tests.testbed.stack import Stack
 
-ADMISSION = "/apis/admissionregistration.k8s.io/v1"
-KINDS = {
-    "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
-    "MutatingAdmissionPolicyBinding": "mutatingadmissionpolicybindings",
-    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
-    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
-}
 DEFAULT_PATH = "/var/run/secrets/fedid.io/credential"
 VOLUME = {"name": "fedid-credential", "secret": {"secretName": "trainer", "defaultMode": 0o444}}
 MOUNT = {"name": "fedid-credential", "readOnly": True, "mountPath": DEFAULT_PATH}
@@ -51,14 +45,6 @@ class Site:
         return found
 
 
-def _policies(stack: Stack, name: str, namespace: str) -> list[Manifest]:
-    """Return the chart's policies, under another name and for one namespace."""
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    values = {"fullnameOverride": name, "injection": {"enabled": True, "namespaceSelector": selector}}
-    values |= {"admission": {"enabled": False}}
-    return of_kind(rendered(stack, values), *KINDS)
-
-
 @pytest.fixture(scope="module")
 def site(stack: Stack) -> Iterator[Site]:
     """A namespace with the policies in force."""
@@ -66,16 +52,8 @@ def site(stack: Stack) -> Iterator[Site]:
     stack.kube("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     account = {"metadata": {"name": "default"}}
     stack.kube("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account, accept=(409,))
-    made = [(f"{ADMISSION}/{KINDS[one['kind']]}", one) for one in _policies(stack, name, name)]
-    assert [one["kind"] for _, one in made] == list(KINDS)
-    for path, manifest in made:
-        stack.kube("POST", path, manifest)
-    site = Site(stack, name)
-    eventually(lambda: site.answer(identity="trainer").body["spec"].get("volumes"), "the policies are in force")
-    eventually(lambda: site.answer(identity="No").status == 422, "the policies are in force")
-    yield site
-    for path, manifest in made:
-        stack.kube("DELETE", f"{path}/{manifest['metadata']['name']}", accept=(404,))
+    with injection(stack, name):
+        yield Site(stack, name)
     stack.kube("DELETE", f"/api/v1/namespaces/{name}", accept=(404,))
 
 

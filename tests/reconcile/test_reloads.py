@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from fedid.domain.naming import ObjectKey
 from fedid.domain.reload_report import Loaded, ProcessState
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
+from fedid.reconcile.pod_secret import digest
+from tests.fakes.pods import pod_manifest
 from tests.reconcile.reloading import Site
 from tests.reconcile.small_operator import NAMESPACE
+from tests.reconcile.test_servers import BOT, CLIENT, LABELS, Loop, server
 
 
 class Crash(BaseException):
@@ -229,3 +233,41 @@ async def test_what_is_withdrawn_is_read_too(site: Site) -> None:
     await site.operator.advance(5)
     assert site.told()["reloadedHash"] == site.digest
     assert site.told()["reloaded"] == 2
+
+
+async def test_a_client_sees_a_token_only_once_the_servers_program_has_read_it() -> None:
+    """The list in the Secret is not enough, nor that its pod was told; once the program has it, all goes on at once."""
+    loop = Loop()
+    manifest = pod_manifest(NAMESPACE, "aggregator-1", {"app": "aggregator"}, mounts=["aggregator"])
+    ports = [{"name": "fedid-reload", "containerPort": 8484}]
+    manifest["spec"] |= {"nodeName": "node", "initContainers": [{"name": "reload", "ports": ports}]}
+    loop.cluster.put_pod(manifest)
+    loop.cluster.bodies[ObjectKey("Pod", NAMESPACE, "aggregator-1")]["status"] |= {"podIP": "10.0.0.1"}
+
+    async def has_read() -> None:
+        """Have the program read what is mounted, and let the operator ask it."""
+        held = digest(loop.cluster.secrets[NAMESPACE, "aggregator"].data)
+        loop.sidecars.answers["aggregator-1"] = Loaded(held, held, ProcessState.LOADED)
+        for _ in range(61):  # it comes back at least once a minute
+            if loop.status(POD_IDENTITY, "aggregator")["pods"].get("reloadedHash") == held:
+                return
+            await loop.advance(1)
+
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", BOT, labels=LABELS)
+    loop.cluster.apply(POD_IDENTITY, NAMESPACE, "aggregator", {**server(), "reload": "Signal"})
+    loop.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", CLIENT)
+    await loop.advance(60)
+    assert loop.taken() == [loop.vault()["token"]]
+    assert loop.presented() == ""
+    await has_read()
+    former = loop.presented()
+    assert former == loop.vault()["token"]
+
+    loop.rotate("token-1")
+    await loop.advance(60)
+    listed = loop.taken()
+    assert loop.presented() == former
+    assert len(listed) == 2
+    await has_read()
+    assert loop.presented() == loop.vault()["token"] != former
+    assert loop.taken() == listed, "in another order it would be another content, to be read again"

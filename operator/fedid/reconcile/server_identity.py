@@ -197,7 +197,9 @@ class ServerIdentities:
         entry = await backends.secret_store.read(path, owner)
         known = {told.get(name) for name in ("fingerprint", "previousFingerprint", "pendingFingerprint")}
         data = entry.data if entry is not None and entry.owner == owner else {}
-        tokens = opaque_tokens(data, known) if opaque_in(data) is not None else ()
+        held = opaque_tokens(data, known) if opaque_in(data) is not None else ()
+        # Not by their parts in a rotation: each change of a part would be a signal to the server, or a restart of it.
+        tokens = tuple(sorted(held, key=Sensitive.fingerprint))
         if not tokens:
             self._world.wake(meta.key, Priority.DRIFT)  # it believes that it is published: have it look again
             message = f"Token {token} of {meta.key} is not in Vault as the bot made it; its conditions say why"
