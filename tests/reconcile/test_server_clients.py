@@ -139,6 +139,9 @@ async def test_a_grant_that_goes_empties_the_secret_and_ends_the_client() -> Non
     assert app.told(ConditionType.GRANTED) == ("False", "NotGranted")
     assert app.told(ConditionType.REVOKED) == ("True", "Proven")
     assert FINALIZER not in app.operator.cluster.bodies[APP]["metadata"]["finalizers"]
+    before = app.writes()
+    await app.operator.advance(3600)
+    assert app.writes() == before
     app.grant(RULE)
     await app.operator.advance(30)
     assert app.told(ConditionType.READY) == ("True", "Ready")
@@ -167,6 +170,11 @@ async def test_more_than_is_granted_leaves_what_runs() -> None:
     assert app.told(ConditionType.READY) == ("False", "NotGranted")
     assert app.mounted()["secret"] == secret
     assert app.provider.realm.clients[app.uuid].uris == {"redirectUris": tuple(CLIENT["redirectUris"])}
+    app.provider.failures.add("read_client", BackendUnavailableError("away", backend="keycloak"), times=None)
+    before = app.writes()
+    await app.operator.look()
+    await app.operator.advance(1800)
+    assert app.writes() == before, "nor does an outage"
 
 
 async def test_a_strangers_client_is_left_alone() -> None:
@@ -177,6 +185,9 @@ async def test_a_strangers_client_is_left_alone() -> None:
     await app.operator.advance(60)
     assert app.told(ConditionType.KEYCLOAK_SYNCED) == ("False", "Conflict")
     assert app.told(ConditionType.READY) == ("False", "Conflict")
+    before = app.writes()
+    await app.operator.advance(3600)
+    assert app.writes() == before
     assert app.provider.writes == []
     app.provider.realm.delete_client(stranger.client_uuid)
     await app.operator.advance(60)
@@ -202,6 +213,34 @@ async def test_keycloak_away_changes_nothing_that_is_mounted() -> None:
     app.operator.cluster.apply(BOT_CLIENT, NAMESPACE, "uploader", {"tokens": tokens, "suspend": True})
     await app.operator.advance(20)
     assert app.mounted() == {"id": CLIENT_ID, "secret": secret, "tokens": ""}
+
+
+async def test_an_outage_changes_no_status() -> None:
+    """What is mounted is good, and nobody is told otherwise."""
+    app = await App.begun()
+    app.provider.failures.add("read_client", BackendUnavailableError("away", backend="keycloak"), times=None)
+    before = app.writes()
+    await app.operator.advance(3600)
+    await app.operator.look()
+    assert app.writes() == before
+    assert app.told(ConditionType.READY) == ("True", "Ready")
+
+
+async def test_a_mark_that_a_hand_changed_is_told_once() -> None:
+    """The server goes on with what it has; the condition says what to put back."""
+    app = await App.begun()
+    mounted = app.mounted()
+    owner = app.provider.realm.clients[app.uuid].owner
+    app.provider.realm.change_client(app.uuid, owner="other/uid")
+    await app.operator.look()
+    assert app.told(ConditionType.KEYCLOAK_SYNCED) == ("False", "Conflict")
+    before = app.writes()
+    await app.operator.advance(3600)
+    assert app.writes() == before
+    assert app.mounted() == mounted
+    app.provider.realm.change_client(app.uuid, owner=owner)
+    await app.operator.advance(60)
+    assert app.told(ConditionType.READY) == ("True", "Ready")
 
 
 async def test_a_rotation_reaches_the_pods_before_the_former_ends() -> None:
