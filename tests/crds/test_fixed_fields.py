@@ -86,6 +86,24 @@ REFUSED: list[tuple[str, str, Spec, Told]] = [
         {"platform": {"generic": None, "flower": {"superNode": {"superLink": {"url": "https://other:8000"}}}}},
         ("spec.platform", "from creation on"),
     ),
+    (
+        "the client of a server gets another id",
+        "PodIdentity of a server",
+        {"oidcClient": {"clientId": "dai"}},
+        ("spec.oidcClient", "make a new PodIdentity"),
+    ),
+    (
+        "the client of a server moves to another realm",
+        "PodIdentity of a server",
+        {"federationRef": {"name": "other"}},
+        ("spec.federationRef", "make a new PodIdentity"),
+    ),
+    (
+        "the public client of a server gets another id",
+        "PodIdentity of a server",
+        {"platform": {"driverlessAi": {"pythonClient": {"clientId": "dai-py"}}}},
+        ("pythonClient", "take pythonClient out first"),
+    ),
     ("a user gets another username", "FederationUser", {"username": "eva"}, ("spec.username", "make a new")),
     (
         "a user is given a federationRef later",
@@ -124,6 +142,10 @@ ACCEPTED: list[tuple[str, str, Spec]] = [
     }),
     ("a user changes in all else", "FederationUser", {
         "email": None, "firstName": "Eva", "lastName": "Kos", "enabled": False, "groups": [], "realmRoles": ["a"],
+    }),
+    ("a server has other addresses, and no program signs in any more", "PodIdentity of a server", {
+        "oidcClient": {"baseUrl": "https://other.example.org", "redirectUris": ["https://other.example.org/cb"]},
+        "platform": {"driverlessAi": {"pythonClient": None}},
     }),
     ("a pod mounts another bot in other files of another Secret", "PodIdentity", {
         "botClientRef": {"name": "b"}, "secretName": "s", "platform": {"generic": {"files": {"token": None, "t": ""}}},

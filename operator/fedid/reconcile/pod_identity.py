@@ -67,12 +67,15 @@ class PodIdentityReconciler:
             return  # what the end of its SuperNode waits for is told already
         passing = isinstance(error, BackendUnavailableError) or error.reason in _PASSING
         now = rfc3339(realm_now(self._world, self._bot(body)))
-        if passing and ready_at_generation(body) and status.get("tokenExpiresAt", now + "~") > now:
+        server = (body.get("spec") or {}).get("role") == SERVER
+        # A server that lacks a grant is not Ready, and mounts all the same what is granted.
+        in_order = server and status.get("delivered") and status.get("observedGeneration") == generation
+        good = in_order or ready_at_generation(body)
+        if passing and good and status.get("tokenExpiresAt", now + "~") > now:
             return
         reason = reason_of(error)
         told = [Condition(ConditionType.READY, False, reason, error.message)]
         told.append(Condition(ConditionType.PUBLISHED, False, reason, error.message))
-        server = (body.get("spec") or {}).get("role") == SERVER
         told += about_client(body, error) if server else kept_conditions(body, (ConditionType.REVOKED,))
         await write_status(self._world, body, told, {}, generation=generation)
 

@@ -14,9 +14,9 @@ from fedid.domain.resources import Body, meta_of
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
+    BackendUnavailableError,
     Error,
     NotGrantedError,
-    NotReadyError,
     OwnershipConflictError,
     StaleObjectError,
 )
@@ -50,7 +50,7 @@ class ServerClient:
     again_at: float | None = None
     """Monotonic seconds."""
     trouble: Error | None = None
-    """Why it is not as it should be, if what was published before is still good."""
+    """Keycloak is away; what was published before is still good."""
 
 
 class ServerClients:
@@ -82,12 +82,15 @@ class ServerClients:
             return await self._without(body, spec, backends)
         try:
             return _in_line(await self._clients.bring_in_line(body, wanted, backends))
-        except (BackendError, OwnershipConflictError, NotReadyError) as error:
-            published = await self._clients.published(newest_of(self._world, body), wanted, backends)
+        except BackendUnavailableError as error:
+            newest = newest_of(self._world, body)
+            published = await self._clients.published(newest, wanted, backends)
             if published is None:
                 raise
-            kept = tuple(about_client(newest_of(self._world, body), error))
-            return ServerClient(published, kept, trouble=error)
+            # What was published is still good: an outage changes no status.
+            kept = tuple(kept_conditions(newest, _PARTS))
+            denied = (one.message for one in kept if one.type is ConditionType.GRANTED and one.status is False)
+            return ServerClient(published, kept, denied=next(denied, ""), trouble=error)
 
     async def _without(self, body: Body, spec: PodIdentity, backends: Backends) -> ServerClient:
         """End a client that the manifest does not ask for any more; the object stays."""
