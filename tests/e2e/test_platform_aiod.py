@@ -113,7 +113,10 @@ def test_a_bot_works_keeps_working_through_a_rotation_and_is_refused_after_delet
 
 @pytest.fixture
 def device_client(stack: Stack) -> Iterator[str]:
-    """A public client for people at a device, whose tokens the API takes."""
+    """A public client for people at a device, whose tokens the API takes.
+
+    Made by hand: a client that a PodIdentity asks for never has full scope, and the API reads realm roles.
+    """
     hands = Hands(stack)
     attributes = {"oauth2.device.authorization.grant.enabled": "true", "oauth2.device.polling.interval": "1"}
     client_id = unique("aiod-sdk")

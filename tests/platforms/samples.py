@@ -63,11 +63,17 @@ KEY_PAIR = {
     "public_key": "-----BEGIN PUBLIC KEY-----\nMIIC\n-----END PUBLIC KEY-----\n\n",
     "key_id": "5f0c\n",
 }
+SSH_KEY_PAIR = {
+    "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n",
+    "public_key": "ssh-rsa AAAAB3NzaC1yc2E=",
+    "key_id": "5f0c",
+}
 IDENTITIES: dict[str, Identity] = {
     "bot": trainer(default=OPAQUE),
     "bot with two tokens": trainer(default=DEFAULT, fleet=OPAQUE),
     "API key": copied(API_KEYS, {"api_key_id": "a6f0", "api_key": "former"}),
     "modeller's key": copied(KEY_PAIR),
+    "modeller's key as the SDK writes it": copied(SSH_KEY_PAIR),
     "server of nobody": server(),
     "server of one bot": server(ACCEPTED),
     "server of two bots, one in overlap": server(IN_OVERLAP, ACCEPTED),

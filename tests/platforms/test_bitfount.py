@@ -76,6 +76,8 @@ def test_a_name_that_the_hub_cannot_have_is_refused(username: str) -> None:
         (copied({**KEY_PAIR, "private_key": "MIIE"}), PAIR, "private_key in the entry"),
         (copied({**KEY_PAIR, "private_key": KEY_PAIR["public_key"]}), PAIR, "private_key in the entry"),
         (copied({**KEY_PAIR, "public_key": KEY_PAIR["private_key"]}), PAIR, "public_key in the entry"),
+        (copied({**KEY_PAIR, "public_key": "ssh-ed25519 AAAA"}), PAIR, "one line `ssh-rsa ...`, as the SDK writes it"),
+        (copied({**KEY_PAIR, "public_key": "ssh-rsa AAAA\nssh-rsa AAAA"}), PAIR, "one line `ssh-rsa ...`"),
         (
             copied({**KEY_PAIR, "private_key": KEY_PAIR["private_key"].replace("BEGIN", "BEGIN ENCRYPTED")}),
             PAIR,

@@ -31,6 +31,8 @@ _VISIBLE: Final = re.compile(r"[!-~]{1,1024}")
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z ]+)-----\n(?:[^\n-][^\n]*\n)+-----END \1-----")
 _PRIVATE: Final = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"})
 _PUBLIC: Final = frozenset({"PUBLIC KEY", "RSA PUBLIC KEY"})
+_SSH_RSA: Final = re.compile(r"ssh-rsa [A-Za-z0-9+/]+={0,2}( [ -~]*)?")
+"""One line of OpenSSH, with or without a comment: what the SDK itself writes as `modeller_rsa.pub.pem`."""
 _ID: Final[Mapping[str, str]] = {API_KEY: "api_key_id", MODELLER_KEY: "key_id"}
 
 
@@ -99,7 +101,7 @@ def render(identity: Identity, options: Bitfount) -> dict[str, Sensitive]:
     if options.flavour == MODELLER_KEY:
         return {
             "modeller_rsa.pem": _pem(entry, "private_key", _PRIVATE),
-            "modeller_rsa.pub.pem": _pem(entry, "public_key", _PUBLIC),
+            "modeller_rsa.pub.pem": _public_key(entry, "public_key"),
             # Read by `readline()` and never stripped: with a line end it would be another id, and registered anew.
             "modeller_key_id.txt": _word(entry, "key_id"),
         }
@@ -163,6 +165,17 @@ def _pem(entry: CopiedEntry, key: str, kinds: frozenset[str]) -> Sensitive:
         message = f"{_where(key)} must be one PEM block ({' or '.join(sorted(kinds))}), not encrypted"
         raise InvalidSpecError(message)
     return Sensitive(f"{found[0]}\n")
+
+
+def _public_key(entry: CopiedEntry, key: str) -> Sensitive:
+    """Return a public key in either form that the SDK loads, as it is."""
+    text = entry.values[key].reveal().strip() if key in entry.values else ""
+    if _SSH_RSA.fullmatch(text):
+        return Sensitive(f"{text}\n")
+    if not text.startswith("-----BEGIN"):
+        message = f"{_where(key)} must be one line `ssh-rsa ...`, as the SDK writes it, or one PEM block"
+        raise InvalidSpecError(message)
+    return _pem(entry, key, _PUBLIC)
 
 
 def _where(key: str) -> str:

@@ -2,7 +2,7 @@
 
 The server is proprietary and cannot be had. Its settings are read in its order (contracts.md §6): a `config.toml` that
 `DRIVERLESS_AI_CONFIG_FILE` names, then the environment `DRIVERLESS_AI_<KEY>`, which wins. A setting that is missing is
-an error here too. Expressions of objectpath are not evaluated.
+an error here too.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import httpx
 import uvicorn
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from conversation import Answer, converse
+from objectpath import Tree
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -100,6 +101,7 @@ class Server:
         routes = [
             Route("/", self._enter),
             Route(callback, self._came_back),
+            Route("/home", self._at_home),
             Route("/logout", self._leave),
             Route("/login", self._left),
             Route("/rpc", self._rpc, methods=["POST"]),
@@ -122,11 +124,21 @@ class Server:
         except OAuthError as error:
             return JSONResponse({"refused": error.error}, status_code=401)
         claims = await self._identity(tokens)
-        key, wanted = (self._settings.get(f"auth_openid_userinfo_auth_{half}") for half in ("key", "value"))
-        if key and claims.get(key) != wanted:
-            return JSONResponse({"refused": f"{key} does not hold {wanted}"}, status_code=403)
+        if not self._lets_in(claims):
+            return JSONResponse({"refused": "not one of those that are let in"}, status_code=403)
         request.session["id_token"] = tokens["id_token"]
-        return JSONResponse({"user": claims[self._username_key()]})
+        request.session["user"] = claims[self._username_key()]
+        return JSONResponse({"user": request.session["user"]})
+
+    def _lets_in(self, claims: dict[str, Any]) -> bool:
+        if self._settings.get("auth_openid_use_objectpath_match") == "true":
+            return bool(Tree(claims).execute(self._settings["auth_openid_use_objectpath_expression"]))
+        key, wanted = (self._settings.get(f"auth_openid_userinfo_auth_{half}") for half in ("key", "value"))
+        return not key or claims.get(key) == wanted
+
+    async def _at_home(self, request: Request) -> Response:
+        """Answer whoever has a session; for as long as that lasts, nobody asks the provider."""
+        return JSONResponse({"user": request.session.get("user")})
 
     def _username_key(self) -> str:
         if self._settings["authentication_method"] == "openid":
@@ -165,7 +177,7 @@ class Server:
         async with httpx.AsyncClient(trust_env=False) as client:
             url = self._settings["oauth2_client_tokens_introspection_url"]
             told = (await client.post(url, data={"token": token}, auth=own)).json()
-        if not told["active"]:
+        if not told.get("active"):
             return JSONResponse({"refused": "inactive"}, status_code=401)
         return JSONResponse({"user": told[self._settings["api_token_oauth2_username_field_name"]]})
 
