@@ -65,6 +65,7 @@ FAMILIES = {
         # Without `minimal` Vault compiles every cloud's plugin, for half an hour.
         Family("vault", "github.com/hashicorp/vault", tags="minimal", expected_seconds=300),
         Family("helm", "helm.sh/helm/v4", tags="", expected_seconds=160),
+        Family("openfga", "github.com/openfga/openfga", tags="", expected_seconds=130),
     )
 }
 
@@ -90,6 +91,13 @@ GO_TOOLS = {
         GoTool("kubelet", "kubernetes", f"{KUBERNETES}/cmd/kubelet", KUBERNETES, wanted=False),
         GoTool("vault", "vault", "github.com/hashicorp/vault", "github.com/hashicorp/vault"),
         GoTool("helm", "helm", "helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4"),
+        GoTool(
+            "openfga",
+            "openfga",
+            "github.com/openfga/openfga/cmd/openfga",
+            "github.com/openfga/openfga",
+            wanted=False,
+        ),
     )
 }
 
