@@ -22,8 +22,8 @@ from tests.e2e.waiting import eventually
 from tests.testbed.stack import Stack
 
 OVERLAP = "10s"
-LIFETIME = 600
-"""Of access tokens, in seconds: `defaults.tokenLifetime` of the Federation."""
+LIFETIME = 601
+"""Of access tokens, in seconds: the Federation's `tokenLifetime`, and one, since Keycloak rounds both ends."""
 
 
 @pytest.fixture(scope="module")
