@@ -182,7 +182,10 @@ class ClientIdentities:
             at = self._world.clock.monotonic() + max(until, timedelta()).total_seconds()
             self._world.wake(key, look=False, at=at)
             lagging = ", ".join(str(server) for server in taken.lagging[:3]) or "one that lists it yet"
-            message = f"Token {name} of {meta_of(bot).key} is not taken by every server yet: {lagging}"
+            message = (
+                f"Token {name} of {meta_of(bot).key} is not taken by every server yet: {lagging}. It is waited for "
+                f"until {rfc3339(stored.opaque[name].issued_at + PATIENCE)}; a server with spec.pods has it in seconds"
+            )
             raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
 
     async def _withdraw(self, body: Body, spec: PodIdentity, bot_key: ObjectKey, why: Error) -> Body:
