@@ -288,6 +288,7 @@ async def test_a_server_whose_files_cannot_be_made_lists_nobody_who_is_refused()
     spec = {**server(), "platform": {"ai4flwr": {"distribution": "PyPI"}}}
     loop.cluster.apply(POD_IDENTITY, NAMESPACE, "aggregator", spec)
     await loop.advance(5)
+    assert "until it is started anew" in loop.status(POD_IDENTITY, "aggregator")["residualWindow"]
     data = loop.cluster.secrets[NAMESPACE, "aggregator"].data
     assert data["token"].reveal().strip() == loop.presented()
     for name in ("second", "third"):

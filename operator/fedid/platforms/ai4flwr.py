@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedid.domain.fields import Body, section, text, text_or_none
+from fedid.domain.pod_identity import SERVER
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms.bearer import bearer_token, header_safe
 from fedid.platforms.certificates import ca_bundle_of
 from fedid.platforms.identity import AcceptedBot, Identity, ServedIdentity
 
-__all__ = ["Ai4Flwr", "parse", "render"]
+__all__ = ["Ai4Flwr", "parse", "render", "residual"]
 
 HEADERS: Final[Mapping[str, str]] = {"PyPI": "authorization", "Git": "x-authorization"}
 """Metadata key that client and server use, by distribution: each refuses what the other sends."""
@@ -99,6 +100,21 @@ def render(identity: Identity, options: Ai4Flwr) -> dict[str, Sensitive]:
     if options.ca_bundle is not None:
         files["ca.crt"] = Sensitive(options.ca_bundle)
     return files
+
+
+def residual(options: Ai4Flwr, role: str) -> str | None:
+    """Return how far a token that left the list goes on being good: a server reads it only when it must."""
+    if role != SERVER:
+        return None
+    if options.mode == _FILE:
+        return (
+            "A client that is connected while its token leaves the list finishes its rounds; to end those too, start "
+            "the server anew"
+        )
+    return (
+        "The server takes the tokens of its start, those of revoked bots too, until it is started anew; "
+        "reload: Restart does so at each change"
+    )
 
 
 def _of_server(options: Body, path: str, distribution: str) -> Ai4Flwr:

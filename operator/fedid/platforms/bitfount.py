@@ -18,7 +18,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms.identity import CopiedEntry, CopySource, Identity, ServedIdentity
 
-__all__ = ["Bitfount", "copied_from", "parse", "render"]
+__all__ = ["Bitfount", "copied_from", "parse", "render", "residual"]
 
 API_KEY: Final = "ApiKey"
 MODELLER_KEY: Final = "ModellerKey"
@@ -85,6 +85,11 @@ def parse(options: Body, path: str, role: str) -> Bitfount:
 def copied_from(options: Bitfount) -> CopySource:
     """Return where the credential was laid."""
     return options.source
+
+
+def residual(_options: Bitfount, _role: str) -> str:
+    """Return how far a copied credential goes on being good: nobody here can end it."""
+    return "What is copied is good until a person ends it in the Bitfount Hub; the condition Revoked names it by id"
 
 
 def render(identity: Identity, options: Bitfount) -> dict[str, Sensitive]:

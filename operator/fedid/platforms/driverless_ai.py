@@ -16,12 +16,12 @@ from typing import Final
 
 from fedid.domain.fields import Body, section, text, text_or_none, texts
 from fedid.domain.oidc_client import ClaimSource, ClientNeeds, Flow, MappedClaim, PublicClientNeeds, check_claim
-from fedid.domain.pod_identity import CLIENT
+from fedid.domain.pod_identity import CLIENT, SERVER
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms.identity import Identity, MountedIdentity, OidcClient, ServedIdentity
 
-__all__ = ["Gate", "Options", "needs", "parse", "render"]
+__all__ = ["Gate", "Options", "needs", "parse", "render", "residual"]
 
 ENVIRONMENT: Final = "Environment"
 CONFIG_TOML: Final = "ConfigToml"
@@ -116,6 +116,16 @@ def needs(options: Options) -> ClientNeeds:
         claims=(options.gate.claim,) if options.gate is not None else (),
         public_client=public,
         takes_public=False,
+    )
+
+
+def residual(_options: Options, role: str) -> str | None:
+    """Return how far a user who was ended is let in: Driverless AI keeps sessions of its own."""
+    if role != SERVER:
+        return None
+    return (
+        "A user who is signed in keeps the session in Driverless AI for up to authentication_default_timeout_hours "
+        "(72 by default), also when Keycloak refuses the user; only the next login is refused at once"
     )
 
 

@@ -19,7 +19,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms.identity import Identity, OidcClient, ServedIdentity
 
-__all__ = ["OpenFga", "Options", "needs", "parse", "render"]
+__all__ = ["OpenFga", "Options", "needs", "parse", "render", "residual"]
 
 _VERSION: Final = re.compile(r"1\.(0|[1-9][0-9]{0,2})")
 _FIRST_WITH_VARIABLES: Final = 34
@@ -82,6 +82,11 @@ def needs(_options: Options) -> ClientNeeds:
     It may introspect the tokens that it is shown, which are its own client's, so they have to be for it as well.
     """
     return ClientNeeds(flows=frozenset({Flow.DEVICE}), own_audience=True, takes_public=False)
+
+
+def residual(_options: Options, _role: str) -> str:
+    """Return how far an account that was ended is let in."""
+    return "A SuperLink that does not ask Keycloak at each call takes an account's access token until its own end"
 
 
 def render(identity: Identity, options: Options) -> dict[str, Sensitive]:

@@ -14,7 +14,7 @@ from fedid.errors import InvalidSpecError
 from fedid.platforms import ai4flwr, aiod, bitfount, driverless_ai, flower, flower_accounts, generic
 from fedid.platforms.identity import CopySource, Identity
 
-__all__ = ["PLATFORMS", "Platform", "Renderer", "client_needs", "copy_source", "renderer"]
+__all__ = ["PLATFORMS", "Platform", "Renderer", "client_needs", "copy_source", "renderer", "residual_window"]
 
 _Options = TypeVar("_Options")
 Renderer = Callable[[Identity], dict[str, Sensitive]]
@@ -32,20 +32,29 @@ class Platform(Generic[_Options]):
     """From the options to the entry that a person made and that is copied; None: nothing is."""
     needs: Callable[[_Options], ClientNeeds] | None = None
     """From the options to what a server of it needs of its own Keycloak client; None: nothing."""
+    residual: Callable[[_Options, str], str | None] | None = None
+    """From the options and the role to how far what ended goes on being good at a server; None: not at all."""
 
 
 PLATFORMS: Mapping[str, Platform[Any]] = {
     "flower": Platform(flower.parse, flower.render),
     "generic": Platform(generic.parse, generic.render),
-    "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render),
+    "ai4flwr": Platform(ai4flwr.parse, ai4flwr.render, residual=ai4flwr.residual),
     "aiod": Platform(aiod.parse, aiod.render),
-    "bitfount": Platform(bitfount.parse, bitfount.render, bitfount.copied_from),
-    "driverlessAi": Platform(driverless_ai.parse, driverless_ai.render, needs=driverless_ai.needs),
+    "bitfount": Platform(bitfount.parse, bitfount.render, bitfount.copied_from, residual=bitfount.residual),
+    "driverlessAi": Platform(
+        driverless_ai.parse, driverless_ai.render, needs=driverless_ai.needs, residual=driverless_ai.residual
+    ),
 }
 
 
 _SERVERS: Mapping[str, Platform[Any]] = {
-    "flower": Platform(flower_accounts.parse, flower_accounts.render, needs=flower_accounts.needs),
+    "flower": Platform(
+        flower_accounts.parse,
+        flower_accounts.render,
+        needs=flower_accounts.needs,
+        residual=flower_accounts.residual,
+    ),
 }
 """Platforms whose servers have little in common with their clients."""
 
@@ -81,6 +90,23 @@ def copy_source(platform: str, options: Body, role: str) -> CopySource | None:
     if known.copied_from is None:
         return None
     return known.copied_from(known.parse(options, f"spec.platform.{platform}", role))
+
+
+def residual_window(platform: str, options: Body, role: str) -> str | None:
+    """Return in a sentence how far what was ended at the authority goes on being good at a server, None if not at all.
+
+    Args:
+        platform: As for `renderer`.
+        options: As for `renderer`.
+        role: As for `renderer`.
+
+    Raises:
+        InvalidSpecError: As `renderer`.
+    """
+    known = _known(platform, role)
+    if known.residual is None:
+        return None
+    return known.residual(known.parse(options, f"spec.platform.{platform}", role), role)
 
 
 def client_needs(platform: str, options: Body) -> ClientNeeds:

@@ -18,7 +18,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.engine import Outcome, Priority
 from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError
 from fedid.platforms.identity import Identity, MountedIdentity
-from fedid.platforms.table import Renderer, copy_source
+from fedid.platforms.table import Renderer, copy_source, residual_window
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
 from fedid.reconcile.bot_use import published_tokens, refusal_of
@@ -245,6 +245,7 @@ class ClientIdentities:
             "keys": sorted(credential.files),
             "bot": held,
             "delivered": True,
+            "residualWindow": residual_window(spec.platform, spec.options, spec.role),
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
             **(node.fields if node is not None else {}),

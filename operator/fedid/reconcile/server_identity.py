@@ -21,7 +21,7 @@ from fedid.domain.token_entries import OPAQUE, opaque_in, opaque_tokens
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendError, Error, InvalidSpecError, NotReadyError, StaleObjectError
 from fedid.platforms.identity import AcceptedBot, ServedIdentity
-from fedid.platforms.table import Renderer
+from fedid.platforms.table import Renderer, residual_window
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_use import refusal_of
@@ -250,6 +250,7 @@ class ServerIdentities:
             "changedAt": changed_at(latest, credential, now),
             "keys": sorted(credential.files),
             "delivered": True,
+            "residualWindow": residual_window(spec.platform, spec.options, spec.role),
             "acceptedBots": len(bots) if spec.accepts is not None else None,
             "accepted": [_field(one) for one in listed] or None,
             **pods,
