@@ -18,8 +18,6 @@ from fedid.domain.bot_steps import (
     BotStep,
     CreateClient,
     EndKeys,
-    EndPreviousSecret,
-    KeepSecret,
     ObservedBot,
     ProveSecret,
     PublishKey,
@@ -32,7 +30,7 @@ from fedid.domain.bot_steps import (
 from fedid.domain.key_plan import KeyChange, key_change, signs
 from fedid.domain.realm import ClientRecord, Role, role_changes, scope_changes
 from fedid.domain.rotation import RotationRequest
-from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due
+from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due, steps_of_change
 from fedid.domain.token_plan import token_steps
 
 __all__ = ["CLOCK_TOLERANCE_SECONDS", "NOT_BEFORE", "not_before_lies_ahead", "plan_bot"]
@@ -92,18 +90,7 @@ def _client_steps(
         # By hand: until that instant every token would be refused, the next one too.
         fields = (*fields, NOT_BEFORE)
     change = secret_change(desired, observed, request, uid, now)
-    steps: list[BotStep] = []
-    if change.keep_former:
-        if fields:
-            # The policy that keeps two secrets looks at the client as it is: first it has to be what is desired.
-            steps.append(UpdateClient(fields, replace_secret=False))
-            fields = ()
-        steps.append(KeepSecret())
-    if fields or change.replace:
-        steps.append(UpdateClient(fields, change.replace, change.rotation))
-    if change.end_previous:
-        steps.append(EndPreviousSecret())
-    return tuple(steps)
+    return steps_of_change(change, fields)
 
 
 def _signing_client_steps(

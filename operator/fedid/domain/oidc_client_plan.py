@@ -13,8 +13,6 @@ from fedid.domain.bot_steps import (
     AddScopes,
     BotStep,
     CreateClient,
-    EndPreviousSecret,
-    KeepSecret,
     ObservedBot,
     ProveSecret,
     PublishSecret,
@@ -24,7 +22,7 @@ from fedid.domain.bot_steps import (
 from fedid.domain.oidc_client_record import DesiredOidcClient, oidc_client_record
 from fedid.domain.realm import scope_changes
 from fedid.domain.rotation import RotationRequest
-from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due
+from fedid.domain.secret_plan import kept_secret, secret_change, secret_publication_due, steps_of_change
 
 __all__ = ["plan_oidc_client"]
 
@@ -68,19 +66,7 @@ def _confidential_steps(
     if observed.client is None:
         return (CreateClient(keep_secret=kept_secret(observed)),)
     fields = _differences(desired, observed, now)
-    change = secret_change(desired.as_bot, observed, request, uid, now)
-    steps: list[BotStep] = []
-    if change.keep_former:
-        if fields:
-            # The policy that keeps two secrets looks at the client as it is: first it has to be what is desired.
-            steps.append(UpdateClient(fields, replace_secret=False))
-            fields = ()
-        steps.append(KeepSecret())
-    if fields or change.replace:
-        steps.append(UpdateClient(fields, change.replace, change.rotation))
-    if change.end_previous:
-        steps.append(EndPreviousSecret())
-    return tuple(steps)
+    return steps_of_change(secret_change(desired.as_bot, observed, request, uid, now), fields)
 
 
 def _differences(desired: DesiredOidcClient, observed: ObservedBot, now: datetime) -> tuple[str, ...]:

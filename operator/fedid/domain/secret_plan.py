@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_entry, has_secret
-from fedid.domain.bot_steps import BotStep, CreateClient, EndPreviousSecret, ObservedBot, UpdateClient
+from fedid.domain.bot_steps import BotStep, CreateClient, EndPreviousSecret, KeepSecret, ObservedBot, UpdateClient
 from fedid.domain.durations import duration_text
 from fedid.domain.rotation import PATIENCE, RotationRequest, rotation_due_at
 from fedid.domain.sensitive import Sensitive
@@ -26,6 +26,7 @@ __all__ = [
     "secret_obstacle",
     "secret_publication_due",
     "secret_unrecorded",
+    "steps_of_change",
 ]
 
 
@@ -67,6 +68,27 @@ def secret_change(
     possible = secret_obstacle(desired, observed) is None
     replace = possible or desired.rotation.allow_interruption
     return SecretChange(replace=replace, rotation=replace, keep_former=possible)
+
+
+def steps_of_change(change: SecretChange, fields: tuple[str, ...]) -> tuple[BotStep, ...]:
+    """Return the steps about a client that exists: what differs and what happens to its secret, in their one order.
+
+    Args:
+        change: Of the secret.
+        fields: Which of the client's are not as wanted.
+    """
+    steps: list[BotStep] = []
+    if change.keep_former:
+        if fields:
+            # The policy that keeps two secrets looks at the client as it is: first it has to be what is desired.
+            steps.append(UpdateClient(fields, replace_secret=False))
+            fields = ()
+        steps.append(KeepSecret())
+    if fields or change.replace:
+        steps.append(UpdateClient(fields, change.replace, change.rotation))
+    if change.end_previous:
+        steps.append(EndPreviousSecret())
+    return tuple(steps)
 
 
 def secret_obstacle(desired: DesiredBot, observed: ObservedBot) -> str | None:
