@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from fedid.domain.acceptance import sharing_of
@@ -42,6 +41,7 @@ from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_convergence import BotConvergence, BotPass
+from fedid.reconcile.bot_servers import BotServers
 from fedid.reconcile.bot_status import (
     conditions_of,
     next_rotations,
@@ -85,6 +85,7 @@ class BotReconciler:
         """Work in this world."""
         self._world = world
         self._acceptance = acceptance
+        self._servers = BotServers(world, acceptance)
         self._teardown = BotTeardown(world, acceptance)
         self._convergence = BotConvergence(world, acceptance)
 
@@ -162,7 +163,7 @@ class BotReconciler:
         self._wake_consumers(body, published, anyway=facts.published)
         handled = {"rotateIgnored": ignored, "revokedNow": revoked_now, **sharing.fields()}
         await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
-        self._wake_servers(body, published)
+        self._servers.wake(body, published)
         status = body.get("status") or {}
         if not status.get("clientUuid") or status.get("revocation"):
             # Before the status said otherwise its consumers were to hold nothing, and one may have looked already.
@@ -244,13 +245,6 @@ class BotReconciler:
             for pod in self._world.directory.pods_of_bot(key):
                 self._world.wake(pod, Priority.CHANGE)
 
-    def _wake_servers(self, body: Body, published: Mapping[str, Any]) -> None:
-        """Wake the servers that take its tokens once the status tells of them, by which they go."""
-        told = (body.get("status") or {}).get("tokens")
-        if told != published.get("tokens"):
-            for server in self._acceptance.servers_of(body):
-                self._world.wake(meta_of(server).key, Priority.CHANGE)
-
     async def _settle(  # noqa: PLR0913 - everything that the status tells
         self,
         body: Body,
@@ -263,7 +257,10 @@ class BotReconciler:
         handled: Mapping[str, Any],
     ) -> None:
         name = backends.federation.meta.key.name
-        notes = [*short_overlaps(desired, self._convergence.consumers(spec.meta.key)), *self._waiting(body, facts)]
+        notes = [
+            *short_overlaps(desired, self._convergence.consumers(spec.meta.key)),
+            *self._servers.waits(body, facts),
+        ]
         told = conditions_of(newest_of(self._world, body), desired, backends, verdict, facts, notes)
         fields = {
             "federation": name,
@@ -311,32 +308,13 @@ class BotReconciler:
         asked = request is not None and request.wants_secret(facts.secret_rotated_for)
         if asked and facts.looked and facts.obstacle is None and facts.previous_ends_at is None:
             renewals.append(mono)  # what it had to wait for has just ended
-        renewals += [mono + max((at - world.clock.now()).total_seconds(), 0.0) for at in self._awaited(spec, facts)]
+        renewals += [
+            mono + max((at - world.clock.now()).total_seconds(), 0.0) for at in self._servers.awaited(spec.meta, facts)
+        ]
         look_at, expiry = world.freshness.until(spec.meta.key), self._expiry(spec)
         vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
         first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])
         return Outcome(first, Priority.DELETION if first == expiry else Priority.DRIFT)
-
-    def _waiting(self, body: Body, facts: BotFacts) -> list[str]:
-        """Return a sentence about each token that waits for a server which was not seen to have it yet."""
-        pending = [name for name, fact in facts.tokens.items() if fact.pending_fingerprint is not None]
-        return [
-            f"token {name} stays in use until {', '.join(str(key) for key in one.lagging[:3])} takes the next one"
-            for name, one in self._acceptance.taken(body, pending).items()
-            if one.lagging and one.next_at is None
-        ]
-
-    def _awaited(self, spec: BotClient, facts: BotFacts) -> list[datetime]:
-        """Return when those who are waited for will have what they need (the operator's clock)."""
-        bot = self._world.directory.get(spec.meta.key)
-        marks = {name: fact.fingerprint for name, fact in facts.tokens.items() if fact.fingerprint is not None}
-        if bot is None or not marks:
-            return []
-        pending = [name for name in marks if facts.tokens[name].pending_fingerprint is not None]
-        instants = [one.next_at for one in self._acceptance.taken(bot, pending).values()]
-        if any(fact.previous_ends_at is not None for fact in facts.tokens.values()):
-            instants.append(self._acceptance.presented(spec.meta, marks)[1])
-        return [at for at in instants if at is not None]
 
 
 def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from fedid.domain.acceptance import holds_from
 from fedid.domain.bot import TWO_SECRETS
-from fedid.domain.bot_steps import ObservedBot, Recorded
-from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, instant_in, rfc3339
-from fedid.domain.durations import spread
+from fedid.domain.bot_steps import ObservedBot
+from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, rfc3339
 from fedid.domain.grants import Verdict, is_reserved_client
 from fedid.domain.oidc_client import OidcClientSpec
 from fedid.domain.oidc_client_plan import plan_oidc_client
@@ -22,15 +20,16 @@ from fedid.domain.oidc_client_record import (
     desired_oidc_clients,
 )
 from fedid.domain.realm import ClientRecord
-from fedid.domain.resources import Body, Meta, meta_of
-from fedid.domain.rotation import RotationRequest, rotation_request
+from fedid.domain.resources import Body, meta_of
+from fedid.domain.rotation import rotation_request
 from fedid.domain.secret_plan import secret_obstacle
 from fedid.domain.stored import StoredEntry
 from fedid.errors import BackendUnavailableError, NotGrantedError, OwnershipConflictError
 from fedid.platforms.identity import OidcClient
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.gate import granted_condition, judged, judged_as_before, require_usable, with_finalizer
+from fedid.reconcile.gate import granted_condition, judged, require_usable, with_finalizer
+from fedid.reconcile.oidc_client_pass import ClientPass, recorded_of
 from fedid.reconcile.oidc_client_steps import OidcClientSteps
 from fedid.reconcile.oidc_client_teardown import OidcClientTeardown, anything_made
 from fedid.reconcile.world import Backends, World
@@ -115,17 +114,17 @@ class OidcClients:
         require_usable(backends, meta, vault=True)
         body = await with_finalizer(world, body)
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
-        one = _Pass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
+        one = ClientPass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
         main = desired[0]
         facts, obstacle = await self._main(one, main)
         second = await self._second(one, desired[1] if len(desired) > 1 else None)
         return self._brought(one, spec, main, facts, second, obstacle)
 
-    async def _main(self, one: _Pass, main: DesiredOidcClient) -> tuple[BotFacts, str | None]:
+    async def _main(self, one: ClientPass, main: DesiredOidcClient) -> tuple[BotFacts, str | None]:
         """Return what is true of the server's own client, and why its secret cannot be replaced as it was asked."""
         stored = await self._stored(one, main)
         if self._may_rest(one, main, stored):
-            recorded, facts = _recorded(one.made), BotFacts(main.client_uuid)
+            recorded, facts = recorded_of(one.made), BotFacts(main.client_uuid)
             if stored is None:
                 return facts, None
             facts.secret, facts.secret_version = stored.data.get("client_secret"), stored.version
@@ -137,11 +136,11 @@ class OidcClients:
         until = self._world.clock.monotonic() + one.look_period.total_seconds()
         self._world.freshness.looked(one.meta.key, one.meta.uid, one.meta.generation, until)
         request = one.request
-        pending = request is not None and request.secret and facts.secret_rotated_for != request.value
+        pending = request is not None and request.wants_secret(facts.secret_rotated_for)
         obstacle = secret_obstacle(main.as_bot, observed) if pending and not main.public else None
         return facts, obstacle
 
-    async def _second(self, one: _Pass, second: DesiredOidcClient | None) -> DesiredOidcClient | None:
+    async def _second(self, one: ClientPass, second: DesiredOidcClient | None) -> DesiredOidcClient | None:
         """Bring the public client in line, or take away one that is not wanted any more."""
         made, wanted_uuid = one.made.get("publicClientUuid"), client_uuids(one.meta.uid)[1]
         if second is None:
@@ -153,7 +152,7 @@ class OidcClients:
         return second
 
     async def _converge(
-        self, one: _Pass, desired: DesiredOidcClient, stored: StoredEntry | None
+        self, one: ClientPass, desired: DesiredOidcClient, stored: StoredEntry | None
     ) -> tuple[BotFacts, ObservedBot]:
         steps = OidcClientSteps(self._world, one.body, desired, one.backends, one.request)
         made = {one.made.get("clientUuid"), one.made.get("publicClientUuid")}
@@ -172,7 +171,7 @@ class OidcClients:
         raise BackendUnavailableError(message, backend="keycloak", retry_after=timedelta(seconds=1))
 
     async def _observe(
-        self, one: _Pass, desired: DesiredOidcClient, stored: StoredEntry | None, *, look: bool
+        self, one: ClientPass, desired: DesiredOidcClient, stored: StoredEntry | None, *, look: bool
     ) -> ObservedBot:
         provider = one.backends.identity_provider
         return ObservedBot(
@@ -181,11 +180,11 @@ class OidcClients:
             policy=None if desired.public else await provider.secret_policy({TWO_SECRETS: "true"}),
             stored_client=stored,
             consumers_hold=one.consumers_hold,
-            recorded=_recorded(one.made, withdrawn=bool(one.status.get("revocation"))),
+            recorded=recorded_of(one.made, withdrawn=bool(one.status.get("revocation"))),
             realm_scopes=await provider.realm_scopes(frozenset()),
         )
 
-    async def _stored(self, one: _Pass, main: DesiredOidcClient) -> StoredEntry | None:
+    async def _stored(self, one: ClientPass, main: DesiredOidcClient) -> StoredEntry | None:
         """Return our entry in Vault.
 
         Raises:
@@ -201,7 +200,7 @@ class OidcClients:
             raise OwnershipConflictError(message, backend="vault")
         return stored
 
-    def _may_rest(self, one: _Pass, main: DesiredOidcClient, stored: StoredEntry | None) -> bool:
+    def _may_rest(self, one: ClientPass, main: DesiredOidcClient, stored: StoredEntry | None) -> bool:
         """Tell whether Keycloak need not be asked: it was lately, and Vault holds what was published then."""
         made, request = one.made, one.request
         if not one.fresh or one.status.get("revocation") or made.get("clientUuid") != main.client_uuid:
@@ -210,7 +209,7 @@ class OidcClients:
             return True
         if stored is None:
             return False
-        if request is not None and request.secret and made.get("rotatedFor") != request.value:
+        if request is not None and request.wants_secret(made.get("rotatedFor")):
             return False
         ends_at = instant_in(made.get("previousEndsAt"))
         if ends_at is not None and ends_at <= one.backends.identity_provider.server_now():
@@ -219,7 +218,7 @@ class OidcClients:
 
     def _brought(  # noqa: PLR0913 - everything that is told
         self,
-        one: _Pass,
+        one: ClientPass,
         spec: OidcClientSpec,
         main: DesiredOidcClient,
         facts: BotFacts,
@@ -249,7 +248,7 @@ class OidcClients:
         return BroughtClient(client, one.body, (granted_condition(verdict), told), fields, verdict.granted, again)
 
     def _fields(
-        self, one: _Pass, main: DesiredOidcClient, facts: BotFacts, second: DesiredOidcClient | None
+        self, one: ClientPass, main: DesiredOidcClient, facts: BotFacts, second: DesiredOidcClient | None
     ) -> dict[str, Any]:
         public = {"publicClientId": second.client_id, "publicClientUuid": second.client_uuid} if second else {}
         found: dict[str, Any] = {"clientId": main.client_id, "clientUuid": main.client_uuid, **public}
@@ -260,76 +259,13 @@ class OidcClients:
             found["rotatedFor"] = facts.secret_rotated_for
         return {name: value for name, value in found.items() if value is not None}
 
-    def _again(self, one: _Pass, facts: BotFacts) -> float | None:
+    def _again(self, one: ClientPass, facts: BotFacts) -> float | None:
         look_at = self._world.freshness.until(one.meta.key)
         if facts.previous_ends_at is None:
             return look_at
         now, mono = one.backends.identity_provider.server_now(), self._world.clock.monotonic()
         ends_at = mono + max((facts.previous_ends_at - now).total_seconds(), 1.0)
         return ends_at if look_at is None else min(ends_at, look_at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """What one pass works with."""
-
-    body: Body
-    meta: Meta
-    backends: Backends
-    verdict: Verdict
-    request: RotationRequest | None
-    fresh: bool
-    """Whether a look at Keycloak is not due."""
-    now: datetime
-    """The operator's clock (aware UTC)."""
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        """Of the object, as the pass began."""
-        return self.body.get("status") or {}
-
-    @property
-    def made(self) -> Mapping[str, Any]:
-        """What the status says of the clients."""
-        return self.status.get("oidcClient") or {}
-
-    @property
-    def was_taken(self) -> bool:
-        """Whether somebody else's client was in the way."""
-        synced = condition_of(self.status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
-        return synced is not None and synced["reason"] == Reason.CONFLICT
-
-    @property
-    def path(self) -> str:
-        """Where the secret lies in Vault."""
-        return BotPaths(self.backends.federation.vault.path_prefix, self.meta.key).client
-
-    @property
-    def look_period(self) -> timedelta:
-        """How often Keycloak is looked at: servers are few."""
-        return spread(self.backends.federation.resync_period, self.meta.uid)
-
-    @property
-    def changed_by_hand(self) -> bool:
-        """Whether what differs now was changed by somebody else: neither the spec nor a grant did."""
-        same = self.status.get("observedGeneration") == self.meta.generation
-        return same and judged_as_before(self.body, self.verdict) and not self.status.get("revocation")
-
-    @property
-    def consumers_hold(self) -> bool:
-        """Whether the Secret, and the pods that are told of it, have the newest secret, as far as the status says."""
-        from_ = holds_from(self.body)
-        return not self.status.get("delivered") or (from_ is not None and from_ <= self.now)
-
-
-def _recorded(made: Mapping[str, Any], *, withdrawn: bool = False) -> Recorded:
-    return Recorded(
-        secret_version=made.get("version"),
-        secret_issued_at=instant_in(made.get("issuedAt")),
-        previous_ends_at=instant_in(made.get("previousEndsAt")),
-        secret_rotated_for=made.get("rotatedFor"),
-        withdrawn=withdrawn,
-    )
 
 
 async def _own_client(backends: Backends, desired: DesiredOidcClient) -> ClientRecord | None:
