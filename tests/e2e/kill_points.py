@@ -87,7 +87,9 @@ POINTS: Mapping[type, tuple[Point, ...]] = {
     ),
     steps.MintToken: (_token(),),
     steps.MakeToken: (),  # in memory
-    steps.EndPreviousToken: (),  # likewise; its PublishToken is the effect
+    steps.StageToken: (),  # likewise; their PublishToken is the effect
+    steps.PromoteToken: (),
+    steps.EndPreviousToken: (),
     steps.PublishToken: (
         Point("vault", "POST|PUT", f"{ENTRIES}/tokens/default"),
         Point("vault", "POST|PUT", f"{ENTRIES}/tokens/list"),
