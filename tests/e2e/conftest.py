@@ -86,8 +86,11 @@ def stranger(stack: Stack, operator: Operator) -> Iterator[Tenant]:
     made.clean()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(platforms: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all people of the run; it knows nobody at the start of a login."""
+    """A browser for all people of a module, since one that nobody needs takes a share of the cores all the same.
+
+    It knows nobody at the start of a login.
+    """
     with ExitStack() as ending:
         yield Browser.start(Consumers(platforms, tmp_path_factory.mktemp("browser"), ending))
