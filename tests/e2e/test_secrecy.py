@@ -153,6 +153,9 @@ EVERYWHERE = {
     # To tell pods of a change; a policy leaves the patch with one annotation.
     *((verb, "", "pods") for verb in ("list", "patch")),
     ("create", "", "events"),
+    # For reload: Restart; a policy leaves the patch with the template's annotations.
+    *((verb, "apps", kind) for kind in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")),
+    ("get", "apps", "replicasets"),
 }
 AT_HOME = EVERYWHERE | {("create", "", "configmaps"), ("get", "", "configmaps[fedid-installation]")}
 
