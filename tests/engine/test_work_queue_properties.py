@@ -212,8 +212,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == len(ready)
         assert self.queue.scheduled() == len(self.waiting()) - len(ready)
         assert self.queue.active() == len(self.in_work)
-        oldest = min((self.since(key) for key in ready), default=self.loop.time())
-        assert self.queue.oldest_age_seconds() == self.loop.time() - oldest
+        now = self.loop.time()
+        assert self.queue.oldest_ages_seconds() == {
+            priority: max((now - self.since(key) for key in ready if self.urgency(key) is priority), default=0.0)
+            for priority in Priority
+        }
         for key, failures in self.failures.items():
             assert self.queue.attempts(key) == failures
 

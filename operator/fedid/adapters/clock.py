@@ -16,3 +16,8 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never go back, of unknown origin."""
         return time.monotonic()
+
+
+def awake_or_not() -> float:
+    """Return seconds that never go back and count those in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -6,8 +6,10 @@ and what must be logged or counted is told to an injected callback; so every beh
 time. Nothing is thread-safe: one asyncio loop does all the work.
 
 - `WorkQueue` decides which key is worked on next, `Workers` run the passes, `Backoff` spaces the retries.
+- `urgency` has the calls of a deletion overtake all others.
 - `AdaptiveLimiter`, `Breaker` and `SingleFlight` stand before a backend: how many calls at a time, whether any at all,
   and never the same one twice at once.
+- `Elector` has one of several replicas lead, and stops one that may not any more before it begins a side effect.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from fedid.engine.asks import Priority
 from fedid.engine.backoff import Backoff, backoff_ceiling_seconds
 from fedid.engine.breaker import Breaker, BreakerOpenError, BreakerPolicy, BreakerState
 from fedid.engine.clock import Clock, loop_time
+from fedid.engine.lease import Elector, LeaseRecord, LeaseStore, LeaseTiming, NotLeadingError
 from fedid.engine.limiter import AdaptiveLimiter, LimiterBounds
 from fedid.engine.single_flight import SharedCallCancelledError, SingleFlight
+from fedid.engine.urgency import is_urgent, urgency
 from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 from fedid.engine.workers import Outcome, PassReport, Retry, RetryPolicy, StrayCancellationError, Workers
 
@@ -29,8 +33,13 @@ __all__ = [
     "BreakerPolicy",
     "BreakerState",
     "Clock",
+    "Elector",
     "Item",
+    "LeaseRecord",
+    "LeaseStore",
+    "LeaseTiming",
     "LimiterBounds",
+    "NotLeadingError",
     "Outcome",
     "PassReport",
     "Priority",
@@ -43,5 +52,7 @@ __all__ = [
     "WorkQueue",
     "Workers",
     "backoff_ceiling_seconds",
+    "is_urgent",
     "loop_time",
+    "urgency",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedid.engine.clock import Clock, loop_time
+from fedid.engine.urgency import is_urgent
 from fedid.engine.waiters import Waiters
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class AdaptiveLimiter:
     A round is as many successes as the limit allows at a time, which is about one round trip. The limit grows only
     after a round in which it was reached: successes of an idle backend are no evidence that it would take more.
 
-    Slots are given first come, first served. A caller reports how its request went; one that failed for another
+    Slots are given first come, first served, to urgent callers before all others: under load each call of a pass would
+    else wait for a call of every other worker. A caller reports how its request went; one that failed for another
     reason, or was cancelled, reports nothing.
 
         async with limiter.slot() as sent_at:
@@ -67,7 +69,7 @@ class AdaptiveLimiter:
         self._clock = clock
         self._limit = self._bounds.initial
         self._in_use = 0
-        self._waiters = Waiters()
+        self._urgent, self._waiters = Waiters(), Waiters()
         self._halved_at = -math.inf
         self._successes = 0
         self._reached = False
@@ -85,14 +87,15 @@ class AdaptiveLimiter:
     @property
     def waiting(self) -> int:
         """How many callers wait for a slot."""
-        return len(self._waiters)
+        return len(self._urgent) + len(self._waiters)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
         """Wait for a slot and hold it; yields when it was got (monotonic seconds), to be given to `overloaded`."""
         if self._in_use >= self._limit:
             # Whoever wakes the waiter takes the slot on its behalf, so that no newcomer finds it free and overtakes.
-            await self._waiters.wait(on_lost=self._release)
+            row = self._urgent if is_urgent() else self._waiters
+            await row.wait(on_lost=self._release)
         else:
             self._take()
         try:
@@ -139,5 +142,5 @@ class AdaptiveLimiter:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._in_use < self._limit and self._waiters.wake_one():
+        while self._in_use < self._limit and (self._urgent.wake_one() or self._waiters.wake_one()):
             self._take()

@@ -52,3 +52,7 @@ class Parking(Generic[K]):
     def count(self, cause: str) -> int:
         """Return how many keys wait for the cause."""
         return len(self._keys.get(cause, {}))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many keys wait for each cause for which any ever did since its last release."""
+        return {cause: len(keys) for cause, keys in self._keys.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from fedid.engine.cancellation import is_being_cancelled
+from fedid.engine.urgency import urgency
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -26,8 +27,9 @@ class _Flight(Generic[T]):
 class SingleFlight(Generic[K, T]):
     """Shares one running call per key; keeps nothing once it is over.
 
-    The call runs in a task of its own, in the context of who came first. A caller that is cancelled leaves the others
-    alone; when the last one has left, the call is cancelled too, so that nothing goes on that nobody waits for.
+    The call runs in a task of its own, in the context of who came first, save that it is urgent: who comes next may be.
+    A caller that is cancelled leaves the others alone; when the last one has left, the call is cancelled too, so that
+    nothing goes on that nobody waits for.
 
     Source: pkg.go.dev/golang.org/x/sync/singleflight (which has no cancellation).
     """
@@ -65,7 +67,8 @@ class SingleFlight(Generic[K, T]):
                 self._abandon(key, flight)
 
     def _start(self, key: K, call: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
-        flight = _Flight(asyncio.create_task(call()))
+        with urgency(True):
+            flight = _Flight(asyncio.create_task(call()))
         self._flights[key] = flight
         flight.task.add_done_callback(lambda _: self._land(key, flight))
         return flight

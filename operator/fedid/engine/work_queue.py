@@ -84,6 +84,8 @@ class WorkQueue(Generic[K]):
         self._scheduled: KeyedHeap[K] = KeyedHeap()
         self._active: dict[K, bool] = {}  # the value tells whether the key was forgotten during the pass
         self._waiters = Waiters()
+        # Of those who take nothing but deletions.
+        self._reserve = Waiters()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._closed = False
@@ -108,10 +110,10 @@ class WorkQueue(Generic[K]):
         """Return how many keys are being worked on."""
         return len(self._active)
 
-    def oldest_age_seconds(self) -> float:
-        """Return for how long (seconds) the oldest ready key has been ready; 0 when none is."""
-        oldest = [since for heap in self._ready.values() if (since := heap.first_rank()) is not None]
-        return self._clock() - min(oldest) if oldest else 0.0
+    def oldest_ages_seconds(self) -> dict[Priority, float]:
+        """Return for how long (seconds) the oldest ready key of each priority has been ready; 0 where none is."""
+        now, oldest = self._clock(), {priority: heap.first_rank() for priority, heap in self._ready.items()}
+        return {priority: 0.0 if since is None else now - since for priority, since in oldest.items()}
 
     def add(self, key: K, priority: Priority = Priority.CHANGE) -> None:
         """Ask for a pass over the key now.
@@ -166,19 +168,23 @@ class WorkQueue(Generic[K]):
         self._bring_forward(keys)
         return len(keys)
 
-    async def get(self) -> Item[K]:
+    async def get(self, *, only_deletions: bool = False) -> Item[K]:
         """Wait for the next key and mark it as being worked on until `done`.
+
+        Args:
+            only_deletions: Leave everything else to other workers.
 
         Raises:
             QueueClosedError: The queue was shut down, also if keys are left: a replica that may have lost its lease
                 starts nothing more.
         """
         while not self._closed:
-            item = self._take()
+            item = self._take(only_deletions=only_deletions)
             if item is not None:
                 return item
             # What was announced to a worker that is being cancelled is announced to the next one.
-            await self._waiters.wait(on_lost=self._waiters.wake_one)
+            row = self._reserve if only_deletions else self._waiters
+            await row.wait(on_lost=self._announce)
         message = "the work queue is closed"
         raise QueueClosedError(message)
 
@@ -228,7 +234,7 @@ class WorkQueue(Generic[K]):
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._waiters.wake_one():
+        while self._waiters.wake_one() or self._reserve.wake_one():
             pass
 
     def _bring_forward(self, keys: list[K]) -> None:
@@ -266,7 +272,7 @@ class WorkQueue(Generic[K]):
             return
         if ask.at <= self._clock():
             self._ready[ask.priority].put(key, ask.at)
-            self._waiters.wake_one()
+            self._announce()
         else:
             self._scheduled.put(key, ask.at)
             self._arm_timer()
@@ -277,11 +283,16 @@ class WorkQueue(Generic[K]):
             self._ready[ask.priority].discard(key)
             self._scheduled.discard(key)
 
-    def _take(self) -> Item[K] | None:
+    def _announce(self) -> None:
+        """Wake a worker for a key that is ready; one that finds nothing it may take waits again."""
+        if not self._waiters.wake_one() and self._ready[Priority.DELETION].first_rank() is not None:
+            self._reserve.wake_one()
+
+    def _take(self, *, only_deletions: bool) -> Item[K] | None:
         self._release_due()
         now = self._clock()
         first = self._first_ready(now)
-        if first is None:
+        if first is None or (only_deletions and first is not Priority.DELETION):
             return None
         key = self._ready[first].pop()
         ask = self._asks.pop(key)
@@ -308,7 +319,7 @@ class WorkQueue(Generic[K]):
         while (at := self._scheduled.first_rank()) is not None and at <= now:
             key = self._scheduled.pop()
             self._ready[self._asks[key].priority].put(key, at)
-            self._waiters.wake_one()
+            self._announce()
 
     def _arm_timer(self) -> None:
         at = self._scheduled.first_rank()

@@ -12,6 +12,7 @@ from fedid.engine.asks import Priority
 from fedid.engine.backoff import Backoff
 from fedid.engine.cancellation import is_being_cancelled
 from fedid.engine.listeners import tell
+from fedid.engine.urgency import urgency
 from fedid.engine.work_queue import Item, QueueClosedError, WorkQueue
 
 K = TypeVar("K", bound=Hashable)
@@ -80,6 +81,13 @@ class PassReport(Generic[K]):
     next_at: float | None = None
     """When the pass asked to come back (monotonic seconds), or None; what was asked meanwhile may be earlier."""
 
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """How long after its end a pass that failed is tried again (seconds), None if it did not fail."""
+        if self.error is None or self.next_at is None:
+            return None
+        return self.next_at - self.item.taken_at - self.took_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -93,13 +101,16 @@ class RetryPolicy:
 
 
 class Workers(Generic[K]):
-    """A fixed number of asyncio workers on one queue.
+    """A fixed number of asyncio workers on one queue, and a few more that take nothing but deletions.
+
+    Those few are there so that a deletion never waits for a pass to end; its calls then overtake those of other passes
+    before each backend (`urgency`).
 
     Whatever a pass raises, its key comes back after its backoff and the worker goes on. Only the cancellation of the
     worker itself ends it; the key it was at comes back at once, should the queue outlive the worker.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what works, on what, and how many of them
         self,
         queue: WorkQueue[K],
         process: Callable[[K, Priority], Awaitable[Outcome]],
@@ -107,6 +118,7 @@ class Workers(Generic[K]):
         report: Callable[[PassReport[K]], None],
         *,
         count: int,
+        reserved: int = 0,
     ) -> None:
         """Prepare the workers without starting them.
 
@@ -116,18 +128,22 @@ class Workers(Generic[K]):
             policy: What becomes of a pass that raises.
             report: Told about every pass that ended by itself, for logs and metrics.
             count: How many passes run at the same time (1 or more).
+            reserved: How many passes over deletions may run besides (0 or more).
 
         Raises:
-            ValueError: `count` is below 1.
+            ValueError: `count` is below 1, or `reserved` below 0.
         """
         if count < 1:
             message = f"at least one worker is needed, not {count}"
+            raise ValueError(message)
+        if reserved < 0:
+            message = f"no fewer than 0 workers can be reserved, not {reserved}"
             raise ValueError(message)
         self._queue = queue
         self._process = process
         self._policy = policy
         self._report = report
-        self._count = count
+        self._count, self._reserved = count, reserved
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -139,7 +155,10 @@ class Workers(Generic[K]):
         if self._tasks:
             message = "the workers were started before"
             raise RuntimeError(message)
-        self._tasks = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._count)]
+        self._tasks = [
+            asyncio.create_task(self._work(only_deletions=number >= self._count), name=f"worker-{number}")
+            for number in range(self._count + self._reserved)
+        ]
 
     def alive(self) -> int:
         """Return how many workers have been started and have not ended; all of them, as long as none was stopped."""
@@ -162,10 +181,10 @@ class Workers(Generic[K]):
                 task.cancel()
         await asyncio.wait(self._tasks)
 
-    async def _work(self) -> None:
+    async def _work(self, *, only_deletions: bool) -> None:
         while True:
             try:
-                item = await self._queue.get()
+                item = await self._queue.get(only_deletions=only_deletions)
             except QueueClosedError:
                 return
             tell(self._report, await self._pass(item))
@@ -175,7 +194,8 @@ class Workers(Generic[K]):
 
     async def _pass(self, item: Item[K]) -> PassReport[K]:
         try:
-            outcome = await self._process(item.key, item.priority)
+            with urgency(item.priority is Priority.DELETION):
+                outcome = await self._process(item.key, item.priority)
             # Within the try: an outcome that makes no sense is a bug of the pass, not the end of the worker.
             self._queue.done(item.key, outcome.requeue_at, outcome.priority)
         except asyncio.CancelledError as cancellation:
