@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crds.manifests import BOT, FEDERATION, POD, USER, Manifest, changed, collection
+from tests.crds.manifests import APPROVAL, BOT, FEDERATION, POD, USER, Manifest, changed, collection
 from tests.crds.refused_servers import DAI_SERVER
 from tests.crds.refused_super_nodes import SUPER_NODE
 from tests.testbed.chart import install_crds, wait_for_crds
@@ -51,6 +51,7 @@ def existing(kube: Rest, namespace: str) -> Iterator[dict[str, str]]:
         "FederationUser named": changed(USER, {"metadata.name": "named", **ref}),
         "PodIdentity": POD,
         "PodIdentity of a server": changed(DAI_SERVER, {"spec.platform.driverlessAi.pythonClient": {}}),
+        "IdentityApproval": changed(APPROVAL, {"metadata.name": EXISTING}),
         "PodIdentity of Flower": changed(SUPER_NODE, {"metadata.name": "flower"}),
     }
     paths = {}

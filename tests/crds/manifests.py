@@ -56,7 +56,50 @@ POD: Manifest = {
         "platform": {"generic": {"files": {"token": "{token}"}}},
     },
 }
+APPROVAL: Manifest = {
+    "apiVersion": "fedid.io/v1alpha1",
+    "kind": "IdentityApproval",
+    "metadata": {"name": "site-a-trainer"},
+    "spec": {
+        "identity": {
+            "kind": "BotClient",
+            "namespace": "site-a",
+            "name": "trainer",
+            "uid": "6f0d8f4e-5a0c-4a4b-9d0e-0c2d7a5e1b42",
+        },
+        "askHash": "0123456789abcdef" * 4,
+        "reason": "FL-17: a pilot until summer",
+        "approvedBy": "admin",
+    },
+}
+RECEIPT: Manifest = {
+    "apiVersion": "fedid.io/v1alpha1",
+    "kind": "RevocationReceipt",
+    "metadata": {"name": "site-a.trainer.0123456789"},
+    "spec": {
+        "object": {
+            "kind": "BotClient",
+            "namespace": "site-a",
+            "name": "trainer",
+            "uid": "6f0d8f4e-5a0c-4a4b-9d0e-0c2d7a5e1b42",
+        },
+        "cause": "Deleted",
+        "provenAt": "2026-01-01T12:00:00Z",
+        "evidence": [
+            {
+                "credential": "bot secret of client site-a.trainer",
+                "presentedTo": "token endpoint of https://keycloak.example.org/realms/fl",
+                "answer": "refused (invalid_client)",
+                "at": "2026-01-01T12:00:00Z",
+            }
+        ],
+        "remains": {"latestExpiry": "2026-01-01T12:10:00Z", "notes": ["nothing was seen alive"]},
+    },
+}
+CLUSTER_SCOPED = {"Federation", "IdentityApproval", "RevocationReceipt"}
 PLURALS = {
+    "RevocationReceipt": "revocationreceipts",
+    "IdentityApproval": "identityapprovals",
     "Federation": "federations",
     "BotClient": "botclients",
     "FederationUser": "federationusers",
@@ -90,7 +133,7 @@ def collection(manifest: Manifest, namespace: str) -> str:
     if manifest["kind"] == "Deployment":
         return f"/apis/apps/v1/namespaces/{namespace}/deployments"
     plural = PLURALS[manifest["kind"]]
-    if manifest["kind"] == "Federation":
+    if manifest["kind"] in CLUSTER_SCOPED:
         return f"{API}/{plural}"
     return f"{API}/namespaces/{manifest['metadata'].get('namespace', namespace)}/{plural}"
 

@@ -4,6 +4,11 @@ from tests.crds.manifests import CERTIFICATE, GONE, Row
 
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
 GRANT = "spec.grants.0"
+FGA = {
+    "url": "https://openfga.example.org",
+    "storeId": "01JZ0M9Q3V5W8X2Y4A6B7C8D9E",
+    "auth": {"none": {}},
+}
 
 FEDERATION_ROWS: list[Row] = [
     (
@@ -81,6 +86,21 @@ FEDERATION_ROWS: list[Row] = [
         {f"{GRANT}.scopes": ["fl read"]},
         "spec.grants[0].scopes[0]",
         "such as fl-*",
+    ),
+    *(
+        (
+            f"a grant of the attribute {name}",
+            {f"{GRANT}.attributes": [name]},
+            "spec.grants[0].attributes[0]",
+            "fedid.* belongs to the operator",
+        )
+        for name in ("fedid.*", "FEDID.owner", "a b", "fl_*_site")
+    ),
+    (
+        "a grant of identity providers has its asterisk in front",
+        {f"{GRANT}.identityProviders": ["*-university"]},
+        "spec.grants[0].identityProviders[0]",
+        "such as university",
     ),
     (
         "a grant of claims has its asterisk within",
@@ -400,6 +420,11 @@ FEDERATION_ROWS: list[Row] = [
         "spec.drift.sweepPeriod",
         "from 5s to 168h",
     ),
+    *(
+        (f"orphans go {why}", {"spec.orphans.after": after}, "spec.orphans.after", "from 1h to 8760h")
+        for why, after in (("too soon", "59m"), ("never", "8761h"), ("some day", "1d"))
+    ),
+    ("orphans go, maybe", {"spec.orphans.remove": "yes"}, "spec.orphans.remove", "must be of type boolean"),
     ("pages of none", {"spec.drift.pageSize": 0}, "spec.drift.pageSize", "greater than or equal to 1"),
     ("pages too large", {"spec.drift.pageSize": 501}, "spec.drift.pageSize", "less than or equal to 500"),
     (
@@ -536,10 +561,74 @@ FEDERATION_ROWS: list[Row] = [
         "spec.grants[0].clientIds[0]",
         "such as partner-*",
     ),
+    *(
+        (
+            f"a granted object of OpenFGA is {pattern}",
+            {f"{GRANT}.openFgaObjects": [pattern]},
+            "spec.grants[0].openFgaObjects[0]",
+            "write <type>:<id>",
+        )
+        for pattern in ("grid", "*:*", "service:", "service:a*b", "service:{name}", "service:a b", "service:a#*")
+    ),
+    (
+        "OpenFGA has no store",
+        {"spec.openFga": {name: value for name, value in FGA.items() if name != "storeId"}},
+        "spec.openFga.storeId",
+        "Required value",
+    ),
+    (
+        "the store of OpenFGA is a name",
+        {"spec.openFga": {**FGA, "storeId": "the-grid-of-our-federation"}},
+        "spec.openFga.storeId",
+        "as OpenFGA shows it",
+    ),
+    (
+        "the model of OpenFGA is a name",
+        {"spec.openFga": {**FGA, "modelId": "the-grid-of-our-federation"}},
+        "spec.openFga.modelId",
+        "as OpenFGA shows it",
+    ),
+    (
+        "the URL of OpenFGA has a password",
+        {"spec.openFga": {**FGA, "url": "https://fedid:secret@openfga.example.org"}},
+        "spec.openFga.url",
+        "carry no user or password",
+    ),
+    (
+        "the URL of OpenFGA has a query",
+        {"spec.openFga": {**FGA, "url": "https://openfga.example.org/?x"}},
+        "spec.openFga.url",
+        "without trailing slash, query or fragment",
+    ),
+    (
+        "OpenFGA is trusted by a private key",
+        {"spec.openFga": {**FGA, "caBundle": PRIVATE_KEY}},
+        "spec.openFga.caBundle",
+        "certificates only",
+    ),
+    ("nobody signs in to OpenFGA", {"spec.openFga": {**FGA, "auth": {}}}, "spec.openFga.auth", "exactly one"),
+    (
+        "OpenFGA is signed in to in two ways",
+        {"spec.openFga": {**FGA, "auth": {"none": {}, "presharedKey": {"secretName": "fedid-openfga"}}}},
+        "spec.openFga.auth",
+        "exactly one",
+    ),
+    (
+        "the key of OpenFGA is in another namespace",
+        {"spec.openFga": {**FGA, "auth": {"presharedKey": {"secretName": "fl/openfga"}}}},
+        "spec.openFga.auth.presharedKey.secretName",
+        "without a namespace before it",
+    ),
     (
         "the longest granted lifetime is too short to be one",
         {f"{GRANT}.maxTokenLifetime": "1s"},
         "spec.grants[0].maxTokenLifetime",
         "from 10s to 24h",
+    ),
+    (
+        "a grant lets nobody exist",
+        {f"{GRANT}.maxIdentities": 0},
+        "spec.grants[0].maxIdentities",
+        "greater than or equal to 1",
     ),
 ]

@@ -29,6 +29,7 @@ DAI_SERVER: Manifest = {
 
 LINK = "spec.platform.flower.superLink"
 FGA = {"url": "http://openfga.fl:8080", "storeId": "s", "modelId": "m", "object": "service:grid"}
+SELECTED = {"selector": {"matchLabels": {"fedid.io/server": "superlink"}}}
 SUPER_LINK: Manifest = {
     "apiVersion": "fedid.io/v1alpha1",
     "kind": "PodIdentity",
@@ -97,8 +98,33 @@ SERVER_ROWS: list[Row] = [
         f"{CLIENT}.secretRotation.overlap",
         "from 10s to 720h",
     ),
+    (
+        "a secret changes with every second",
+        {f"{CLIENT}.secretRotation": {"every": "1s"}},
+        f"{CLIENT}.secretRotation.every",
+        "from 1m to 8760h",
+    ),
+    (
+        "an overlap is longer than a secret is in use",
+        {f"{CLIENT}.secretRotation": {"every": "1h", "overlap": "2h"}},
+        f"{CLIENT}.secretRotation",
+        "shorter than every",
+    ),
     ("a client id has a blank", {f"{CLIENT}.clientId": "a b"}, f"{CLIENT}.clientId", "letters, digits"),
     ("an audience is everybody", {f"{CLIENT}.audiences": ["*"]}, f"{CLIENT}.audiences[0]", "in full"),
+    (
+        "all client scopes",
+        {f"{CLIENT}.defaultScopes": ["fl-*"]},
+        f"{CLIENT}.defaultScopes[0]",
+        "the name of one client scope in full",
+    ),
+    ("a client scope with a blank", {f"{CLIENT}.optionalScopes": ["a b"]}, f"{CLIENT}.optionalScopes[0]", "no blanks"),
+    (
+        "a client scope is asked for in both ways",
+        {f"{CLIENT}.defaultScopes": ["a", "b"], f"{CLIENT}.optionalScopes": ["b"]},
+        CLIENT,
+        "default or optional, never both",
+    ),
     (
         "a bot's pod has a client of its own",
         {"spec.role": "client", "spec.botClientRef": {"name": "trainer"}},
@@ -190,5 +216,30 @@ LINK_ROWS: list[Row] = [
         {f"{LINK}.version": "1.30", f"{LINK}.openFga": {**FGA, "object": "grid"}},
         f"{LINK}.openFga.object",
         "such as service:grid",
+    ),
+    (
+        "a SuperLink lets in every user",
+        {f"{LINK}.version": "1.30", f"{LINK}.openFga": {**FGA, "users": {"selector": {}}}},
+        f"{LINK}.openFga.users.selector",
+        "an empty selector would let in every user",
+    ),
+    (
+        "a SuperLink lets in the users of all namespaces",
+        {f"{LINK}.version": "1.30", f"{LINK}.openFga": {**FGA, "users": {**SELECTED, "namespaces": ["*"]}}},
+        f"{LINK}.openFga.users.namespaces[0]",
+        "patterns are not known here",
+    ),
+    (
+        "a SuperLink lets in whom it does not select",
+        {f"{LINK}.version": "1.30", f"{LINK}.openFga": {**FGA, "users": {}}},
+        f"{LINK}.openFga.users.selector",
+        "Required value",
+    ),
+    ("a new SuperLink accepts bots", {"spec.accepts": SELECTED}, "spec.accepts", "so take accepts out"),
+    (
+        "an old SuperLink accepts one token of bots",
+        {f"{LINK}.version": "1.30", f"{LINK}.openFga": FGA, "spec.accepts": {**SELECTED, "token": "list"}},
+        "spec.accepts",
+        "so take accepts.token out",
     ),
 ]

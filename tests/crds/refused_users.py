@@ -130,4 +130,80 @@ USER_ROWS: list[Row] = [
         "spec.realmRoles[0]",
         "such as fl-member",
     ),
+    (
+        "a user is notified nowhere",
+        {"spec.notify": True, "spec.email": GONE},
+        "spec.notify",
+        "set email, or take notify out",
+    ),
+    (
+        "no address is verified",
+        {"spec.emailVerified": True, "spec.email": GONE},
+        "spec.emailVerified",
+        "set email, or take emailVerified out",
+    ),
+    *(
+        (f"an attribute is {name}", {"spec.attributes": {name: ["x"]}}, "spec.attributes", "belongs to the operator")
+        for name in ("fedid.owner", "Fedid.Object", "email", "firstName", "LASTNAME", "username", "a b", "*")
+    ),
+    (
+        "an attribute has no value",
+        {"spec.attributes": {"site": []}},
+        "spec.attributes.site",
+        "should have at least 1 items",
+    ),
+    (
+        "a user asks for a wildcard role of a client",
+        {"spec.clientRoles": {"superlink": ["*"]}},
+        "spec.clientRoles[superlink][0]",
+        "`*` is for grants only",
+    ),
+    (
+        "a user asks for roles of many clients",
+        {"spec.clientRoles": {"super*": ["submit"]}},
+        "spec.clientRoles",
+        "write each client id in full",
+    ),
+    (
+        "a link leads to nobody",
+        {"spec.identityProviderLinks": [{"identityProvider": "university"}]},
+        "spec.identityProviderLinks[0].userId",
+        "Required value",
+    ),
+    (
+        "two links lead to one provider",
+        {"spec.identityProviderLinks": [{"identityProvider": "u", "userId": one} for one in ("1", "2")]},
+        "spec.identityProviderLinks[1]",
+        "Duplicate value",
+    ),
+    (
+        "a link has an alias that none can have",
+        {"spec.identityProviderLinks": [{"identityProvider": "u/../x", "userId": "1"}]},
+        "spec.identityProviderLinks[0].identityProvider",
+        "such as university",
+    ),
+    (
+        "a required action is a sentence",
+        {"spec.requiredActions": ["change it"]},
+        "spec.requiredActions[0]",
+        "such as CONFIGURE_TOTP",
+    ),
+    (
+        "an initial password is chosen",
+        {"spec.initialPassword": "hunter2"},
+        "spec.initialPassword",
+        "Unsupported value",
+    ),
+    (
+        "a user expires some day",
+        {"spec.expiresAt": "tomorrow"},
+        "spec.expiresAt",
+        "must be of type date-time",
+    ),
+    (
+        "a user is kept",
+        {"spec.deletionPolicy": "Keep"},
+        "spec.deletionPolicy",
+        "Unsupported value",
+    ),
 ]

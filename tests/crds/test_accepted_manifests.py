@@ -19,7 +19,8 @@ from tests.crds.manifests import (
     collection,
     documents,
 )
-from tests.crds.refused_servers import DAI_SERVER, FGA, SERVER, SUPER_LINK
+from tests.crds.refused_federations import FGA as OPENFGA
+from tests.crds.refused_servers import DAI_SERVER, FGA, SELECTED, SERVER, SUPER_LINK
 from tests.crds.refused_super_nodes import CLI, EVERYTHING, FLWR, SUPER_NODE
 from tests.testbed.rest import Rest
 
@@ -129,6 +130,8 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("a KV engine of version 1 at a path", FEDERATION, {"spec.vault.mount": "kv/fl", "spec.vault.kvVersion": 1}),
     ("a prefix of several segments", FEDERATION, {"spec.vault.pathPrefix": "teams/fl_1/fedid.v1"}),
     ("a resync period at its lower bound", FEDERATION, {"spec.defaults": {"resyncPeriod": "5s"}}),
+    ("orphans that are told alone", FEDERATION, {"spec.orphans": {}}),
+    ("orphans that go", FEDERATION, {"spec.orphans": {"remove": True, "after": "1h"}}),
     ("a search for drift in all its settings", FEDERATION, {
         "spec.drift": {"adminEvents": "Never", "eventsInterval": "1s", "sweepPeriod": "168h", "pageSize": 500}
     }),
@@ -176,7 +179,9 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
             "clientId": "app", "flows": ["authorizationCode", "device", "clientCredentials", "introspection"],
             "redirectUris": ["https://app.example.org/cb", "http://localhost:8080/cb"],
             "postLogoutRedirectUris": ["https://app.example.org/"], "audiences": ["superlink"],
-            "baseUrl": "https://app.example.org/", "secretRotation": {"overlap": "1h", "allowInterruption": True},
+            "defaultScopes": ["fl-roles"], "optionalScopes": ["fl-profile", "offline_access"],
+            "baseUrl": "https://app.example.org/",
+            "secretRotation": {"every": "720h", "overlap": "1h", "allowInterruption": True},
         }
     }),
     ("a public server", SERVER, {"spec.oidcClient.public": True}),
@@ -192,6 +197,21 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("Driverless AI with the older method", DAI_SERVER, {"spec.platform.driverlessAi.method": "openid"}),
     ("a SuperLink of today", SUPER_LINK, {"spec.platform.flower.superLink.verifyTls": False}),
     ("a SuperLink of before", SUPER_LINK, {"spec.platform.flower.superLink": {"version": "1.9", "openFga": FGA}}),
+    ("a SuperLink with members", SUPER_LINK, {
+        "spec.accepts": {**SELECTED, "namespaces": ["site-b"]},
+        "spec.platform.flower.superLink": {
+            "version": "1.33", "openFga": {**FGA, "users": {**SELECTED, "namespaces": ["site-b"]}}
+        },
+    }),
+    ("a user whom SuperLinks of another namespace may let in", USER, {"spec.allowedNamespaces": ["site-b"]}),
+    ("OpenFGA without a key", FEDERATION, {"spec.openFga": OPENFGA}),
+    ("OpenFGA with everything", FEDERATION, {"spec.openFga": {
+        **OPENFGA, "modelId": OPENFGA["storeId"], "caBundle": CERTIFICATE,
+        "auth": {"presharedKey": {"secretName": "fedid-openfga"}},
+    }}),
+    ("a grant of objects of OpenFGA", FEDERATION, {
+        f"{GRANT}.openFgaObjects": ["service:grid", "service:{namespace}-*", "service:*", "service:grid#owner"]
+    }),
     ("a program of Driverless AI", POD, {"spec.platform": {"driverlessAi": {}}}),
     ("a grant of SuperLinks", FEDERATION, {
         f"{GRANT}.superlinkUrls": ["https://superlink.example.org:8000", "https://superlink.{namespace}.svc:8000/*"]
@@ -209,6 +229,10 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
         "spec.secretRotation": {"every": "720h", "overlap": "1h", "allowInterruption": True}
     }),
     ("a secret that changes when it is asked for", BOT, {"spec.secretRotation": {}}),
+    ("a grant of what users are given", FEDERATION, {
+        f"{GRANT}.attributes": ["site", "fl_*", "*", "x:y.z-1"], f"{GRANT}.identityProviders": ["university", "uni-*"],
+        f"{GRANT}.emailVerified": True,
+    }),
     ("a grant of single roles of realm-management", FEDERATION, {
         f"{GRANT}.clientRoles": {"realm-management": ["view-users", "query-users"]}
     }),
@@ -250,6 +274,21 @@ ACCEPTED: list[tuple[str, Manifest, Mapping[str, Any]]] = [
     ("an instant in small letters", BOT, {"spec.expiresAt": "2030-01-31t18:00:00z"}),
     ("an instant in the past", BOT, {"spec.expiresAt": "1999-12-31T23:59:59Z"}),
     ("a user with nothing but a name", USER, {"spec": {"username": "a"}}),
+    ("a user with all that can be said of one", USER, {
+        "spec.emailVerified": True,
+        "spec.attributes": {"site": ["a", "b c"], "x:y.z-1_2": ["ž"]},
+        "spec.clientRoles": {"superlink": ["submit", "run it"], "realm-management": ["view-users"]},
+        "spec.identityProviderLinks": [
+            {"identityProvider": "university", "userId": "f:1:ana", "userName": "ana@uni.example"},
+            {"identityProvider": "hospital", "userId": "7"},
+        ],
+        "spec.requiredActions": ["CONFIGURE_TOTP", "webauthn-register"],
+        "spec.initialPassword": "Generate", "spec.notify": True, "spec.suspend": False,
+        "spec.expiresAt": "2030-01-31T18:00:00Z", "spec.adopt": True, "spec.deletionPolicy": "Retain",
+    }),
+    ("a user who is told nothing and has no address", USER, {
+        "spec.email": GONE, "spec.notify": False, "spec.emailVerified": False, "spec.initialPassword": "None",
+    }),
     ("a username that is an e-mail address", USER, {"spec.username": "ana+fl@site-a.example"}),
     ("an e-mail address with all that may stand in it", USER, {"spec.email": "o'brien+a.b_c#1@x-y.site-a.example"}),
     ("an e-mail address of an intranet", USER, {"spec.email": "ana@intranet"}),

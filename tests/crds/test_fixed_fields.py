@@ -104,6 +104,8 @@ REFUSED: list[tuple[str, str, Spec, Told]] = [
         {"platform": {"driverlessAi": {"pythonClient": {"clientId": "dai-py"}}}},
         ("pythonClient", "take pythonClient out first"),
     ),
+    ("an approval is stretched", "IdentityApproval", {"expiresAt": "2099-01-01T00:00:00Z"}, ("spec", "delete it")),
+    ("an approval is of something else by now", "IdentityApproval", {"askHash": "0" * 64}, ("spec", "make another")),
     ("a user gets another username", "FederationUser", {"username": "eva"}, ("spec.username", "make a new")),
     (
         "a user is given a federationRef later",

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.crds.manifests import BOT, FEDERATION, POD, USER, Manifest, changed, collection
+from tests.crds.manifests import APPROVAL, BOT, FEDERATION, POD, RECEIPT, USER, Manifest, changed, collection
+from tests.crds.refused_approvals import APPROVAL_ROWS
 from tests.crds.refused_bots import BOT_ROWS
 from tests.crds.refused_federations import FEDERATION_ROWS
 from tests.crds.refused_platforms import PLATFORM_ROWS
 from tests.crds.refused_pods import POD_ROWS
+from tests.crds.refused_receipts import RECEIPT_ROWS
 from tests.crds.refused_servers import DAI_ROWS, DAI_SERVER, LINK_ROWS, SERVER, SERVER_ROWS, SUPER_LINK
 from tests.crds.refused_super_nodes import SUPER_NODE, SUPER_NODE_ROWS
 from tests.crds.refused_users import USER_ROWS
@@ -20,6 +22,8 @@ def _parameters() -> list[Any]:
         (FEDERATION, FEDERATION_ROWS),
         (BOT, BOT_ROWS),
         (USER, USER_ROWS),
+        (APPROVAL, APPROVAL_ROWS),
+        (RECEIPT, RECEIPT_ROWS),
         (POD, POD_ROWS),
         (POD, PLATFORM_ROWS),
         (SERVER, SERVER_ROWS),

@@ -2,19 +2,30 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.crds.manifests import CRDS, PLURALS
+from tests.crds.manifests import CLUSTER_SCOPED, CRDS, PLURALS
 from tests.testbed.chart import run_tool
 from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
 
 Schema = Mapping[str, Any]
 
-SHORT_NAMES = {"Federation": "fed", "BotClient": "bot", "FederationUser": "feduser", "PodIdentity": "podid"}
+SHORT_NAMES = {
+    "Federation": "fed",
+    "BotClient": "bot",
+    "FederationUser": "feduser",
+    "PodIdentity": "podid",
+    "IdentityApproval": "idapproval",
+    "RevocationReceipt": "rr",
+}
+
+RECORDS = {"IdentityApproval": ("Approved By", "Reason"), "RevocationReceipt": ("Cause", "Proven")}
+"""Kinds without a status, what a person or the operator said once, and the columns that tell it."""
 
 DEFINITIONS = {
     crd["spec"]["names"]["kind"]: crd for crd in (yaml.safe_load(p.read_text()) for p in sorted(CRDS.glob("*.yaml")))
@@ -42,9 +53,26 @@ def root(kind: str) -> Schema:
 
 
 def test_there_is_one_definition_for_each_kind() -> None:
-    """crds/ holds the four kinds and nothing else, each in the file that its name says."""
+    """crds/ holds our kinds and nothing else, each in the file that its name says."""
     assert {kind: crd["spec"]["names"]["plural"] for kind, crd in DEFINITIONS.items()} == PLURALS
     assert {path.name for path in CRDS.iterdir()} == {f"fedid.io_{plural}.yaml" for plural in PLURALS.values()}
+
+
+@pytest.mark.parametrize("path", sorted(CRDS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_field_stands_twice(path: Path) -> None:
+    """YAML takes the last one without a word, and the API server drops what only the first one knew."""
+    waiting, twice = [yaml.compose(path.read_text())], []
+    while waiting:
+        match waiting.pop():
+            case yaml.MappingNode(value=pairs):
+                keys = [key.value for key, _ in pairs]
+                twice += [
+                    f"{key.value} in line {key.start_mark.line + 1}" for key, _ in pairs if keys.count(key.value) > 1
+                ]
+                waiting += [value for _, value in pairs]
+            case yaml.SequenceNode(value=values):
+                waiting += values
+    assert twice == []
 
 
 @BY_KIND
@@ -78,6 +106,7 @@ def test_every_list_says_how_it_is_compared(kind: str) -> None:
         ".spec.grants[].namespaces.selector.matchExpressions[].values",
         ".spec.accepts.selector.matchExpressions[].values",
         ".spec.pods.selector.matchExpressions[].values",
+        ".spec.platform.flower.superLink.openFga.users.selector.matchExpressions[].values",
         ".status.accepted[].fingerprints",
     }
 
@@ -104,12 +133,13 @@ def test_definition_has_the_finish_of_a_product(kind: str) -> None:
 
     assert crd["metadata"]["name"] == f"{PLURALS[kind]}.fedid.io"
     assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert crd["spec"]["scope"] == ("Cluster" if kind == "Federation" else "Namespaced")
-    assert crd["spec"]["names"]["shortNames"] == [SHORT_NAMES[kind]]
+    assert crd["spec"]["scope"] == ("Cluster" if kind in CLUSTER_SCOPED else "Namespaced")
+    assert crd["spec"]["names"]["shortNames"][0] == SHORT_NAMES[kind]
     assert crd["spec"]["names"]["categories"] == ["fedid"]
-    assert version["subresources"] == {"status": {}}
+    has_status = kind not in RECORDS
+    assert version.get("subresources") == ({"status": {}} if has_status else None)
     columns = version["additionalPrinterColumns"]
-    assert {"Ready", "Reason", "Age"} <= {column["name"] for column in columns}
+    assert {*RECORDS.get(kind, ("Ready", "Reason")), "Age"} <= {column["name"] for column in columns}
     assert [column["name"] for column in columns if not column.get("description")] == []
     assert [column["name"] for column in columns if column["type"] == "date"] == ["Age"]
 
