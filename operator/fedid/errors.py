@@ -68,16 +68,16 @@ class OwnershipConflictError(Error):
     reason = "Conflict"
 
     def __init__(self, message: str, *, backend: str | None = None, reason: str | None = None) -> None:
-        """Keep where (`keycloak`, `vault`, `superlink`, `kubernetes`) the stranger's thing lies."""
+        """Keep where (`keycloak`, `vault`, `superlink`, `openfga`, `kubernetes`) the stranger's thing lies."""
         super().__init__(message, reason=reason)
         self.backend = backend
 
 
 class BackendError(Error):
-    """Something about Keycloak, Vault, a SuperLink or the API server, named in `backend`."""
+    """Something about Keycloak, Vault, a SuperLink, OpenFGA or the API server, named in `backend`."""
 
     def __init__(self, message: str, *, backend: str, reason: str | None = None) -> None:
-        """Keep which backend (`keycloak`, `vault`, `superlink` or `kubernetes`) it is about."""
+        """Keep which backend (`keycloak`, `vault`, `superlink`, `openfga` or `kubernetes`) it is about."""
         super().__init__(message, reason=reason)
         self.backend = backend
 

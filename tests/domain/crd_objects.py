@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 CRDS = Path(__file__).parents[2] / "crds"
 FILES = {
+    "RevocationReceipt": "fedid.io_revocationreceipts.yaml",
+    "IdentityApproval": "fedid.io_identityapprovals.yaml",
     "Federation": "fedid.io_federations.yaml",
     "BotClient": "fedid.io_botclients.yaml",
     "FederationUser": "fedid.io_federationusers.yaml",
@@ -60,7 +62,8 @@ def admitted(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         case "string":
             least, most = schema.get("minLength", 0), min(schema.get("maxLength", LONGEST), LONGEST)
             fitting = [text for text in PLAUSIBLE if least <= len(text) <= most]
-            return st.one_of(st.sampled_from(fitting), st.text(min_size=least, max_size=max(least, most)))
+            anything = st.text(min_size=least, max_size=max(least, most))
+            return st.one_of(st.sampled_from(fitting), anything) if fitting else anything
         case "integer":
             return st.integers(schema.get("minimum"), schema.get("maximum"))
         case "boolean":

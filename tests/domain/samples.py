@@ -59,18 +59,31 @@ POD: dict[str, Any] = {
     "botClientRef": {"name": "trainer"},
     "platform": {"generic": {"files": {"token": "{token}"}}},
 }
+APPROVAL: dict[str, Any] = {
+    "identity": {"kind": "BotClient", "namespace": "site-a", "name": "trainer", "uid": "u"},
+    "askHash": "0" * 64,
+    "reason": "FL-17",
+    "approvedBy": "ana",
+}
 SPECS: Mapping[str, dict[str, Any]] = {
     "Federation": FEDERATION,
     "BotClient": BOT,
     "FederationUser": USER,
     "PodIdentity": POD,
+    "IdentityApproval": APPROVAL,
 }
-NAMES = {"Federation": "local", "BotClient": "trainer", "FederationUser": "ana", "PodIdentity": "trainer"}
+NAMES = {
+    "Federation": "local",
+    "BotClient": "trainer",
+    "FederationUser": "ana",
+    "PodIdentity": "trainer",
+    "IdentityApproval": "yes",
+}
 
 
 def body(kind: str, spec: object = None, **metadata: Any) -> dict[str, Any]:
     """Return a whole object; `spec` None takes the sample's, `metadata` adds to what the API server always sets."""
-    namespace = {} if kind == "Federation" else {"namespace": "site-a"}
+    namespace = {} if kind in {"Federation", "IdentityApproval"} else {"namespace": "site-a"}
     return {
         "apiVersion": "fedid.io/v1alpha1",
         "kind": kind,

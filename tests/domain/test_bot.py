@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fedid.domain.bot import DesiredBot, DesiredToken, asks_of_bot, client_entry, desired_bot, suspension_of
 from fedid.domain.bot_record import client_differences, corrected, desired_client
 from fedid.domain.conditions import Reason, rfc3339
-from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.grants import Ask, AskKind
+from fedid.domain.judgement import Verdict
 from fedid.domain.realm import ClientRecord, ProtocolMapper
 from fedid.domain.resources import parse_bot_client, parse_federation
 from fedid.domain.rotation import renewal_due_at

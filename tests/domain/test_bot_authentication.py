@@ -20,7 +20,7 @@ from fedid.domain.bot_authentication import (
     thumbprint,
 )
 from fedid.domain.bot_record import client_differences, desired_client
-from fedid.domain.grants import Verdict
+from fedid.domain.judgement import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import parse_bot_client, parse_federation

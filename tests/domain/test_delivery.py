@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fedid.domain.bot import asks_of_bot, deliveries, desired_bot
 from fedid.domain.delivery import delivery
-from fedid.domain.grants import Ask, AskKind, judge, parse_grants
+from fedid.domain.grants import Ask, AskKind, parse_grants
+from fedid.domain.judgement import judge
 from fedid.domain.resources import parse_bot_client, parse_federation
 from fedid.domain.token_entries import Location
 from fedid.errors import InvalidSpecError

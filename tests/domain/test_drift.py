@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedid.domain.drift import AdminEvent, Part, touched
+from fedid.domain.drift import AdminEvent, Part, changes_what_comes_along, touched
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,28 @@ from fedid.domain.drift import AdminEvent, Part, touched
 def test_what_an_event_is_about(path: str, about: tuple[Part, str] | None) -> None:
     """As Keycloak 26.7.3 writes its paths."""
     assert touched(AdminEvent("e1", path)) == about
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("roles/fl-client/composites", True),
+        ("roles-by-id/r1/composites", True),
+        ("roles-by-id/r1/composites/clients/c1", True),
+        ("clients/c1/roles/reader/composites", True),
+        ("groups/g1/role-mappings/realm", True),
+        ("groups/g1/role-mappings/clients/c1", True),
+        ("groups/g1/children", True),
+        ("groups/g1", True),
+        ("roles/fl-client", False),
+        ("roles/composites", False),
+        ("clients/c1/roles/composites", False),
+        ("clients/c1", False),
+        ("users/u1/groups/g1", False),
+        ("users/u1/role-mappings/realm", False),
+        ("", False),
+    ],
+)
+def test_what_may_bring_other_roles_along(path: str, *, changes: bool) -> None:
+    """Composites, and groups in whatever way; what is done to users and clients is no such thing."""
+    assert changes_what_comes_along(AdminEvent("e1", path)) is changes

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedid.domain.grants import RESERVED_CLIENTS, Ask, AskKind, Grant, Verdict, judge, parse_grants
+from fedid.domain.grants import RESERVED_CLIENTS, Ask, AskKind, Grant, parse_grants
+from fedid.domain.judgement import Verdict, judge
 from tests.domain.samples import FEDERATION
 
 TENANT = {"kubernetes.io/metadata.name": "site-a", "fedid.io/tenant": "true"}
@@ -27,6 +28,16 @@ def judged(
 ) -> Verdict:
     """Return the verdict on asks of an identity in a namespace."""
     return judge(asks, rules, federation="local", namespace=namespace, labels=labels)
+
+
+_LISTS = [
+    AskKind.REALM_ROLE,
+    AskKind.GROUP,
+    AskKind.AUDIENCE,
+    AskKind.CLIENT_ID,
+    AskKind.ATTRIBUTE,
+    AskKind.IDENTITY_PROVIDER,
+]
 
 
 def realm_role(name: str) -> Ask:
@@ -56,13 +67,13 @@ def realm_role(name: str) -> Ask:
         pytest.param("fl-client", "", False, id="nothing is not covered by something"),
     ],
 )
-@pytest.mark.parametrize("kind", [AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID])
+@pytest.mark.parametrize("kind", _LISTS)
 def test_a_list_covers_full_names_and_beginnings(kind: AskKind, pattern: str, value: str, *, covered: bool) -> None:
     """An entry is a full name, or a beginning with one asterisk at its end, and nothing else is a wildcard."""
     assert judged(grants({kind: [pattern]}), Ask(kind, value)).granted is covered
 
 
-@pytest.mark.parametrize("listed", [AskKind.REALM_ROLE, AskKind.GROUP, AskKind.AUDIENCE, AskKind.CLIENT_ID])
+@pytest.mark.parametrize("listed", _LISTS)
 @pytest.mark.parametrize("asked", [kind for kind in AskKind if kind is not AskKind.TOKEN_LIFETIME])
 def test_a_list_covers_its_own_kind_only(listed: AskKind, asked: AskKind) -> None:
     """A role of a name does not let anyone have a group, an audience or a client of that name."""
@@ -95,6 +106,14 @@ def test_no_wildcard_covers_a_role_of_keycloaks_own_clients(client: str) -> None
     ask = Ask(AskKind.CLIENT_ROLE, "manage-users", client)
     assert not judged(grants({"clientRoles": {client: ["*", "manage-*"]}}), ask).granted
     assert judged(grants({"clientRoles": {client: ["manage-users"]}}), ask).granted
+
+
+@pytest.mark.parametrize("client", sorted({*RESERVED_CLIENTS, "fl-realm"}))
+@pytest.mark.parametrize("kind", [AskKind.AUDIENCE, AskKind.CLIENT_ID])
+def test_no_wildcard_covers_the_name_of_keycloaks_own_clients(kind: AskKind, client: str) -> None:
+    """A token that is for `account` opens Keycloak's own API, so that audience is written out or not granted."""
+    assert not judged(grants({kind: ["*", f"{client[:2]}*"]}), Ask(kind, client)).granted
+    assert judged(grants({kind: [client]}), Ask(kind, client)).granted
 
 
 def test_the_clients_that_administer_other_realms_are_reserved_too() -> None:
@@ -320,10 +339,11 @@ def test_the_message_without_any_rule_says_so() -> None:
     assert "Rules that exist: none." in judged(()).message
 
 
-def test_the_message_of_a_grant_names_the_rules_that_match() -> None:
+def test_the_message_of_a_grant_names_the_rules_that_are_used() -> None:
     """What is granted says by which rules."""
     rules = grants({}, {"namespaces": {"names": ["site-b"]}}, {"realmRoles": ["*"]})
-    assert judged(rules).message == "Covered by grants[0], grants[2] of Federation local."
+    assert judged(rules).message == "Covered by grants[0] of Federation local."
+    assert judged(rules, realm_role("fl-client")).message == "Covered by grants[2] of Federation local."
 
 
 def test_an_empty_selector_reads_as_every_namespace() -> None:
@@ -397,7 +417,7 @@ def test_every_denied_ask_is_named(asks: frozenset[Ask], rules: list[dict[str, A
     verdict = judged(parsed, *asks)
     for ask in verdict.denied if verdict.namespace_matched else ():
         assert str(ask) in verdict.message
-    for rule in parsed:
+    for rule in parsed if not verdict.granted else ():
         if rule.matches("site-a", TENANT) or not verdict.namespace_matched:
             assert f"grants[{rule.index}]" in verdict.message
 
@@ -419,7 +439,14 @@ def test_a_claim_is_covered_by_name_whatever_its_value() -> None:
     assert judged(grants({}), site).denied == {site}
 
 
-@pytest.mark.parametrize("kind", [AskKind.ADOPT, AskKind.RETAIN])
+@pytest.mark.parametrize("name", ["fedid.owner", "fedid.object", "Fedid.Owner", "fedid."])
+@pytest.mark.parametrize("pattern", ["*", "fed*", "fedid.*", "fedid.owner", "Fedid.Owner"])
+def test_no_rule_gives_away_our_own_attributes(name: str, pattern: str) -> None:
+    """Whoever sets the owner mark of a user has the user."""
+    assert not judged(grants({"attributes": [pattern]}), Ask(AskKind.ATTRIBUTE, name)).granted
+
+
+@pytest.mark.parametrize("kind", [AskKind.ADOPT, AskKind.RETAIN, AskKind.EMAIL_VERIFIED])
 def test_a_switch_is_granted_by_itself_alone(kind: AskKind) -> None:
     """No other rule and no wildcard turns it on, and a message says it as the rule does."""
     ask = Ask(kind, "true")
@@ -454,3 +481,24 @@ def test_a_superlink_is_compared_by_its_parts(pattern: str, url: str, *, covered
     ask = Ask(AskKind.SUPERLINK_URL, url)
     verdict = judge([ask], grants, federation="local", namespace="site-a", labels={})
     assert verdict.granted is covered
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked", "covered"),
+    [
+        ("service:grid", "service:grid", True),
+        ("service:grid", "service:grid-2", False),
+        ("service:{namespace}-*", "service:site-a-grid", True),
+        ("service:{namespace}-*", "service:site-b-grid", False),
+        ("service:*", "service:grid#owner", False),
+        ("service:grid", "service:grid#owner", False),
+        ("service:*#owner", "service:grid#owner", True),
+        ("service:*#owner", "service:grid", False),
+        ("service:*#owner", "service:grid#own", False),
+    ],
+)
+def test_an_object_of_openfga_is_granted_with_one_relation(pattern: str, asked: str, *, covered: bool) -> None:
+    """Flower's own unless another is named: a `*` reaches over objects and never over relations."""
+    grants = parse_grants({"grants": [{"namespaces": {"names": ["site-a"]}, "openFgaObjects": [pattern]}]})
+    ask = Ask(AskKind.OPENFGA_OBJECT, asked)
+    assert judge([ask], grants, federation="local", namespace="site-a", labels={}).granted is covered

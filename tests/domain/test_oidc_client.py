@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.grants import judge, parse_grants
+from fedid.domain.grants import parse_grants
+from fedid.domain.judgement import judge
 from fedid.domain.naming import ObjectKey, client_uuid
 from fedid.domain.oidc_client import (
     ClaimSource,
@@ -45,6 +46,7 @@ EVERYTHING: dict[str, Any] = {
     "redirectUriPrefixes": ["https://dai.{namespace}.example:12345/*"],
     "audiences": ["*"],
     "claims": ["dai_*"],
+    "scopes": ["fl-*"],
     "clientIds": ["*"],
 }
 
@@ -171,11 +173,21 @@ class TestGrants:
             "baseUrl": BASE,
             "redirectUris": ["https://other.example/cb"],
             "audiences": ["mlops"],
+            "defaultScopes": ["fl-roles"],
+            "optionalScopes": ["fl-profile"],
         }
         (main, _) = granted(block, oidcFlows=["authorizationCode"], redirectUriPrefixes=[BASE])
         assert main.flows == {Flow.AUTHORIZATION_CODE}
         assert main.redirect_uris == {f"{BASE}/oidc/callback"}
         assert (main.audiences, main.claims) == (frozenset(), ())
+        assert (main.default_scopes, main.optional_scopes) == (frozenset(), frozenset())
+
+    def test_client_scopes(self) -> None:
+        """Each is granted by name, and they are the server's own client's alone."""
+        block = {"baseUrl": BASE, "defaultScopes": ["fl-roles", "roles-of-others"], "optionalScopes": ["fl-profile"]}
+        main, second = granted(block, **EVERYTHING)
+        assert (main.default_scopes, main.optional_scopes) == ({"fl-roles"}, {"fl-profile"})
+        assert second.default_scopes | second.optional_scopes == frozenset()
 
     def test_without_an_address_nobody_is_signed_in(self) -> None:
         """The flow goes with its last address, and takes the other client along."""

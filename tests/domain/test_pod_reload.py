@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from fedid.domain.pod_reload import Reload, lag_by_signal, lag_without_sidecar, parse_reload, why_not_held
+from fedid.domain.conditions import Reason
+from fedid.domain.pod_reload import (
+    Reload,
+    lag_by_signal,
+    lag_without_sidecar,
+    mounted_condition,
+    parse_reload,
+    why_not_held,
+)
 from fedid.domain.pods import Pod, pod_of
 from fedid.domain.reload_report import Loaded, ProcessState
 from fedid.errors import InvalidSpecError
@@ -110,3 +118,33 @@ def test_who_does_not_hold_it_and_why(body: dict[str, Any], words: str | None) -
     """As the status tells, which is all that others look at."""
     found = why_not_held(body, NOW)
     assert found is None if words is None else words in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        pytest.param(identity(None, None, delivered=True), None, "", id="nobody is named"),
+        pytest.param(identity(None, {**SEEN, "mounting": 2}), None, "", id="the Secret is empty"),
+        pytest.param(identity(None, SEEN, delivered=True, secretHash=None), None, "", id="it was never filled"),
+        pytest.param(
+            identity(None, {**SEEN, "mounting": 2}, delivered=True), True, "was told of what it holds: 2", id="told"
+        ),
+        pytest.param(
+            identity(None, {**SEEN, "mounting": 0}, delivered=True), True, "No pod that spec.pods selects", id="none"
+        ),
+        pytest.param(
+            identity("Signal", {**SEEN, **LAG, "reloadedHash": NOW}, delivered=True), True, "uses what", id="all use it"
+        ),
+        pytest.param(identity("Restart", {**SEEN, **LAG}, delivered=True), False, "1 of 2 pods", id="one lags"),
+        pytest.param(
+            identity(None, {**SEEN, "nudgedHash": FORMER}, delivered=True), False, "The pods of PodId", id="being told"
+        ),
+    ],
+)
+def test_what_mounted_says(body: dict[str, Any], status: bool | None, words: str) -> None:  # noqa: FBT001
+    """Nothing without pods or content; else one sentence that names who lags."""
+    found = mounted_condition(body)
+    assert (found.status if found is not None else None) is status
+    if found is not None:
+        assert words in found.message
+        assert found.reason == (Reason.MOUNTED if status else Reason.WAITING_FOR_CONSUMERS)

@@ -24,23 +24,24 @@ from fedid.domain.access import (
     VaultAuth,
     VaultTokenAuth,
 )
+from fedid.domain.approval import parse_approval
 from fedid.domain.drift_settings import DriftSettings
+from fedid.domain.federation_user import FederationUser, parse_federation_user
 from fedid.domain.grants import parse_grants
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
 from fedid.domain.resources import (
     FINALIZER,
-    KINDS,
     PLURALS,
+    REVOCATION_RECEIPT,
+    WATCHED,
     Body,
     BotClient,
     Federation,
-    FederationUser,
     TokenSpec,
     meta_of,
     parse_bot_client,
     parse_federation,
-    parse_federation_user,
 )
 from fedid.errors import InvalidSpecError
 from fedid.platforms.table import renderer
@@ -65,6 +66,7 @@ PARSERS: dict[str, Callable[[Body], object]] = {
     "BotClient": parse_bot_client,
     "FederationUser": parse_federation_user,
     "PodIdentity": parse_pod_identity_whole,
+    "IdentityApproval": parse_approval,
 }
 MISTAKES = {
     kind: [st.builds(body, st.just(kind), st.one_of(admitted(schema), damaged(schema), JSON.filter(bool)))]
@@ -117,6 +119,9 @@ WRONG: list[tuple[str, str, object]] = [
     ("Federation", "spec.defaults", "10m"),
     ("Federation", "spec.defaults.tokenLifetime", 10),
     ("Federation", "spec.defaults.resyncPeriod", "often"),
+    ("Federation", "spec.orphans", True),
+    ("Federation", "spec.orphans", {"remove": "yes"}),
+    ("Federation", "spec.orphans", {"after": "59m"}),
     ("Federation", "spec.drift", "Auto"),
     ("Federation", "spec.drift", {"adminEvents": "Always"}),
     ("Federation", "spec.drift", {"adminEvents": True}),
@@ -163,9 +168,10 @@ WRONG: list[tuple[str, str, object]] = [
 
 
 def test_every_kind_has_a_plural_and_a_crd() -> None:
-    """The list of kinds, their plurals and the CRDs name the same four kinds."""
-    assert set(KINDS) == set(PLURALS) == set(FILES) == set(PARSERS)
-    assert {f"fedid.io_{PLURALS[kind]}.yaml" for kind in KINDS} == set(FILES.values())
+    """The list of kinds, their plurals and the CRDs name the same kinds; receipts are written, and never read back."""
+    assert {*WATCHED, REVOCATION_RECEIPT} == set(PLURALS) == set(FILES)
+    assert set(WATCHED) == set(PARSERS)
+    assert {f"fedid.io_{plural}.yaml" for plural in PLURALS.values()} == set(FILES.values())
 
 
 def test_the_federation_of_the_design_is_read() -> None:
@@ -442,6 +448,12 @@ def test_no_user_makes_parsing_crash(found: Body) -> None:
 @given(st.one_of(*MISTAKES["PodIdentity"]))
 def test_no_pod_identity_makes_parsing_crash(found: Body) -> None:
     """Whatever a PodIdentity holds, it is read or refused with a message that names a field."""
+    _read_or_refused(found)
+
+
+@given(st.one_of(*MISTAKES["IdentityApproval"]))
+def test_no_approval_makes_parsing_crash(found: Body) -> None:
+    """Whatever an IdentityApproval holds, it is read or refused with a message that names a field."""
     _read_or_refused(found)
 
 

@@ -1,49 +1,50 @@
-"""Tests of what a FederationUser becomes, and of the plan that leads there."""
+"""Tests of what a FederationUser becomes, and of what differs from that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fedid.domain.grants import Ask, AskKind, Verdict
-from fedid.domain.realm import UserRecord
-from fedid.domain.resources import parse_federation_user
+from fedid.domain.conditions import Reason
+from fedid.domain.federation_user import parse_federation_user
+from fedid.domain.grants import ADOPT_ASK, EMAIL_VERIFIED_ASK, RETAIN_ASK, Ask, AskKind
+from fedid.domain.judgement import Verdict
+from fedid.domain.realm import IdentityProviderLink, UserRecord
 from fedid.domain.user import (
-    CreateUser,
-    EndSessions,
-    JoinGroup,
-    LeaveGroup,
-    MapRoles,
-    ObservedUser,
-    UnmapRoles,
-    UpdateUser,
-    UserStep,
+    AppliedToUser,
+    applied_by,
+    applied_in,
     asks_of_user,
     desired_user,
-    granted_realm_roles,
-    plan_user,
+    user_as_wanted,
     user_differences,
+    user_suspension,
 )
-from tests.domain.samples import OWNER, body, realm_role
-from tests.domain.user_model import GROUP_IDS, UserWorld
+from fedid.errors import InvalidSpecError
+from tests.domain.samples import NOW, OWNER, body
+from tests.domain.user_model import ANA
 
-MEMBER = realm_role("fl-member")
-ANA = UserRecord(
-    user_id=None,
-    username="ana",
-    owner=OWNER,
-    object_name="FederationUser/site-a/ana",
-    enabled=True,
-    email="ana@site-a.example",
-    first_name="Ana",
-    last_name="Novak",
-    groups=frozenset({"/sites/a"}),
-)
+FULL: dict[str, Any] = {
+    "username": "ana",
+    "email": "ana@site-a.example",
+    "emailVerified": True,
+    "attributes": {"site": ["a"], "badge": ["1", "2"]},
+    "groups": ["/sites/a", "/admins"],
+    "realmRoles": ["a", "b"],
+    "clientRoles": {"superlink": ["submit", "run"], "bank": ["pay"]},
+    "identityProviderLinks": [
+        {"identityProvider": "university", "userId": "u-1", "userName": "ana.n"},
+        {"identityProvider": "hospital", "userId": "h-1"},
+    ],
+    "requiredActions": ["CONFIGURE_TOTP"],
+    "initialPassword": "Generate",
+    "notify": True,
+    "adopt": True,
+    "deletionPolicy": "Retain",
+}
 
 
 def verdict(*denied: Ask) -> Verdict:
@@ -51,39 +52,119 @@ def verdict(*denied: Ask) -> Verdict:
     return Verdict(namespace_matched=True, denied=frozenset(denied), max_token_lifetime=None, message="")
 
 
-def settled(**changes: Any) -> UserWorld:
-    """Return the world after the user of design.md was made, with one session open."""
-    world = UserWorld(replace(ANA, **changes), frozenset({MEMBER}))
-    world.run()
-    world.sessions = 1
-    return world
-
-
 def test_the_user_of_the_design_becomes_a_definite_user() -> None:
     """The example of design.md, granted in full, is the sample that the other tests start from."""
-    spec = parse_federation_user(body("FederationUser"))
-    assert desired_user(spec, verdict(), owner=OWNER) == ANA
-    assert granted_realm_roles(spec, verdict()) == {"fl-member"}
-    assert desired_user(spec, verdict(), owner=OWNER, user_id="1") == replace(ANA, user_id="1")
+    assert desired_user(parse_federation_user(body("FederationUser")), verdict(), owner=OWNER) == ANA
+
+
+def test_everything_that_a_user_can_ask_for_becomes_definite() -> None:
+    """A generated password is one that has to be changed, so the action is expected too."""
+    found = desired_user(parse_federation_user(body("FederationUser", FULL)), verdict(), owner=OWNER)
+    assert found.email_verified
+    assert found.attributes == {"site": ("a",), "badge": ("1", "2")}
+    assert found.client_roles == {"superlink": {"submit", "run"}, "bank": {"pay"}}
+    assert found.links == {
+        "university": IdentityProviderLink("university", "u-1", "ana.n"),
+        "hospital": IdentityProviderLink("hospital", "h-1", "h-1"),
+    }
+    assert found.required_actions == {"CONFIGURE_TOTP", "UPDATE_PASSWORD"}
+    assert (found.initial_password, found.notify, found.adopt) == (True, True, True)
 
 
 def test_what_is_denied_is_left_out() -> None:
-    """Groups and roles that no grant covers never become part of what is made."""
-    spec = parse_federation_user(
-        body("FederationUser", {"username": "ana", "groups": ["/sites/a", "/admins"], "realmRoles": ["a", "b"]})
+    """What no grant covers never becomes part of what is made."""
+    said = verdict(
+        Ask(AskKind.GROUP, "/admins"),
+        Ask(AskKind.REALM_ROLE, "b"),
+        Ask(AskKind.GROUP, "a"),
+        Ask(AskKind.CLIENT_ROLE, "run", "superlink"),
+        Ask(AskKind.CLIENT_ROLE, "pay", "bank"),
+        Ask(AskKind.ATTRIBUTE, "badge"),
+        Ask(AskKind.IDENTITY_PROVIDER, "hospital"),
+        EMAIL_VERIFIED_ASK,
+        ADOPT_ASK,
     )
-    said = verdict(Ask(AskKind.GROUP, "/admins"), Ask(AskKind.REALM_ROLE, "b"), Ask(AskKind.GROUP, "a"))
-    assert desired_user(spec, said, owner=OWNER).groups == {"/sites/a"}
-    assert granted_realm_roles(spec, said) == {"a"}
+    found = desired_user(parse_federation_user(body("FederationUser", FULL)), said, owner=OWNER)
+    assert (found.groups, found.realm_roles) == ({"/sites/a"}, {"a"})
+    assert found.client_roles == {"superlink": {"submit"}}
+    assert (set(found.attributes), set(found.links)) == ({"site"}, {"university"})
+    assert (found.email_verified, found.adopt) == (False, False)
 
 
-def test_a_user_asks_for_its_groups_and_roles() -> None:
-    """Each group and each role is one ask; a name and an address are none."""
-    assert asks_of_user(parse_federation_user(body("FederationUser"))) == {
-        Ask(AskKind.GROUP, "/sites/a"),
-        Ask(AskKind.REALM_ROLE, "fl-member"),
+def test_a_user_asks_for_all_that_gives_it_something() -> None:
+    """Names, an address and a password are no asks."""
+    assert asks_of_user(parse_federation_user(body("FederationUser", FULL))) == {
+        *(Ask(AskKind.GROUP, path) for path in ("/sites/a", "/admins")),
+        *(Ask(AskKind.REALM_ROLE, role) for role in ("a", "b")),
+        *(Ask(AskKind.CLIENT_ROLE, role, "superlink") for role in ("submit", "run")),
+        Ask(AskKind.CLIENT_ROLE, "pay", "bank"),
+        *(Ask(AskKind.ATTRIBUTE, name) for name in ("site", "badge")),
+        *(Ask(AskKind.IDENTITY_PROVIDER, alias) for alias in ("university", "hospital")),
+        EMAIL_VERIFIED_ASK,
+        ADOPT_ASK,
+        RETAIN_ASK,
     }
     assert asks_of_user(parse_federation_user(body("FederationUser", {"username": "ana"}))) == set()
+
+
+@pytest.mark.parametrize(
+    ("spec", "actions"),
+    [
+        pytest.param({}, set(), id="nothing asked"),
+        pytest.param({"notify": True}, {"UPDATE_PASSWORD"}, id="a mail that leads to a password"),
+        pytest.param({"notify": True, "requiredActions": ["VERIFY_EMAIL"]}, {"VERIFY_EMAIL"}, id="to what is asked"),
+        pytest.param({"initialPassword": "Generate"}, {"UPDATE_PASSWORD"}, id="a temporary password"),
+        pytest.param({"initialPassword": "None"}, set(), id="no password"),
+    ],
+)
+def test_who_is_told_something_has_something_to_do(spec: dict[str, Any], actions: set[str]) -> None:
+    """A mail without an action would lead nowhere."""
+    parsed = parse_federation_user(body("FederationUser", {"username": "ana", "email": "a@b.c", **spec}))
+    assert desired_user(parsed, verdict(), owner=OWNER).required_actions == actions
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"username": "service-account-superlink"}, "write a BotClient"),
+        ({"username": "Service-Account-superlink"}, "write a BotClient"),
+        ({"username": "ana", "attributes": {"fedid.owner": ["x"]}}, "belongs to the operator"),
+        ({"username": "ana", "attributes": {"FEDID.owner": ["x"]}}, "belongs to the operator"),
+        ({"username": "ana", "attributes": {"firstName": ["x"]}}, "fields of their own"),
+        ({"username": "ana", "initialPassword": "Hunter2"}, "write Generate or None"),
+        ({"username": "ana", "deletionPolicy": "Keep"}, "write Delete or Retain"),
+        ({"username": "ana", "identityProviderLinks": [{"identityProvider": "u"}]}, "userId is missing"),
+        (
+            {
+                "username": "ana",
+                "identityProviderLinks": [{"identityProvider": "u", "userId": w} for w in ("1", "2")],
+            },
+            "one link to each",
+        ),
+    ],
+)
+def test_an_older_schema_lets_nothing_in(spec: dict[str, Any], words: str) -> None:
+    """What the schema refuses today is refused here too."""
+    with pytest.raises(InvalidSpecError, match=words):
+        parse_federation_user(body("FederationUser", spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "after", "reason"),
+    [
+        ({}, 0, None),
+        ({"suspend": True}, 0, Reason.SUSPENDED),
+        ({"expiresAt": "2026-03-01T12:00:00Z"}, 0, Reason.EXPIRED),
+        ({"expiresAt": "2026-03-01T12:00:00Z"}, -1, None),
+        ({"suspend": True, "expiresAt": "2026-03-01T12:00:00Z"}, 1, Reason.SUSPENDED),
+    ],
+)
+def test_a_user_is_suspended_by_hand_or_by_the_clock(spec: dict[str, Any], after: int, reason: Reason | None) -> None:
+    """The very instant is too late."""
+    parsed = parse_federation_user(body("FederationUser", {"username": "ana", **spec}))
+    found = user_suspension(parsed, NOW + timedelta(microseconds=after))
+    assert (found.reason if found is not None else None) is reason
+    assert found is None or "so the account is disabled and its sessions are ended" in found.message
 
 
 def test_an_address_is_compared_as_keycloak_stores_it() -> None:
@@ -103,8 +184,19 @@ def test_an_address_is_compared_as_keycloak_stores_it() -> None:
         pytest.param({"first_name": "Anna"}, ("firstName",), id="another first name"),
         pytest.param({"last_name": ""}, ("lastName",), id="no last name"),
         pytest.param({"object_name": None}, ("attributes[fedid.object]",), id="the name of the object"),
-        pytest.param({"attributes": {"locale": ("sl",)}}, (), id="an attribute that is not ours"),
+        pytest.param({"owner": None}, ("attributes[fedid.owner]",), id="the owner mark"),
+        pytest.param({"attributes": {}}, ("attributes[site]",), id="an attribute was taken away"),
+        pytest.param({"attributes": {"site": ("b",)}}, ("attributes[site]",), id="an attribute was changed"),
+        pytest.param({"attributes": {"site": ("c", "a")}}, (), id="values come in no order"),
+        pytest.param({"attributes": {"site": ("a", "c"), "locale": ("sl",)}}, (), id="an attribute of others"),
+        pytest.param({"email_verified": True}, (), id="the user verified the address"),
+        pytest.param(
+            {"email": "x@example.org", "email_verified": True},
+            ("email", "emailVerified"),
+            id="another address, and that one was verified",
+        ),
         pytest.param({"user_id": "1", "groups": frozenset()}, (), id="id and groups are compared elsewhere"),
+        pytest.param({"required_actions": frozenset({"VERIFY_EMAIL"})}, (), id="required actions are the user's"),
         pytest.param(
             {"first_name": None, "email": None, "enabled": False},
             ("enabled", "email", "firstName"),
@@ -114,225 +206,43 @@ def test_an_address_is_compared_as_keycloak_stores_it() -> None:
 )
 def test_each_change_of_a_user_is_named(changes: dict[str, Any], named: tuple[str, ...]) -> None:
     """Exactly the fields that were changed by hand are named, by Keycloak's names."""
-    assert user_differences(ANA, replace(ANA, **changes)) == named
+    desired = replace(ANA, attributes={"site": ("a", "c")})
+    observed = replace(desired.record, **changes)
+    assert user_differences(user_as_wanted(desired, observed, applied_by(desired)), observed) == named
 
 
 @pytest.mark.parametrize("untold", [None, ""])
 def test_nothing_and_an_empty_text_are_the_same(untold: str | None) -> None:
     """What a spec leaves out and Keycloak tells as empty is no difference."""
-    wanted = replace(ANA, email=None, first_name=None, last_name=None)
+    wanted = replace(ANA, email=None, first_name=None, last_name=None).record
     assert user_differences(wanted, replace(wanted, email=untold, first_name=untold, last_name=untold)) == ()
 
 
 def test_every_field_of_a_user_is_compared_or_left_alone_on_purpose() -> None:
     """A field that is added to the record must be compared, or be listed here with its reason."""
     compared = {"username", "enabled", "email", "first_name", "last_name", "object_name"}
+    compared |= {"owner", "attributes", "email_verified"}
     elsewhere = {
         "user_id",  # what it was read by
-        "owner",  # decides before anything is compared
         "groups",  # by the plan, with their ids
-        "attributes",  # passed back unchanged
+        "links",  # by the plan, by whom they lead to
+        "required_actions",  # the user's, once the account is made
     }
     assert {field.name for field in fields(UserRecord)} == compared | elsewhere
 
 
-def nothing(_: UserWorld) -> None:
-    """Change nothing."""
+def test_only_what_the_manifest_gave_is_taken_back() -> None:
+    """An attribute, a verified address: what others gave stays, what was ours goes."""
+    observed = replace(ANA.record, attributes={"site": ("a",), "locale": ("sl",)}, email_verified=True, user_id="1")
+    others = user_as_wanted(ANA, observed, AppliedToUser())
+    assert (others.attributes, others.email_verified) == (observed.attributes, True)
+    ours = user_as_wanted(ANA, observed, AppliedToUser(frozenset({"site"}), frozenset(), email_verified=True))
+    assert (ours.attributes, ours.email_verified) == ({"locale": ("sl",)}, False)
 
 
-def change(**changes: Any) -> Callable[[UserWorld], None]:
-    """Change fields of the account by hand."""
-
-    def happens(world: UserWorld) -> None:
-        assert world.user is not None
-        world.user = replace(world.user, **changes)
-
-    return happens
-
-
-def want(**changes: Any) -> Callable[[UserWorld], None]:
-    """Change the spec."""
-
-    def happens(world: UserWorld) -> None:
-        world.desired = replace(world.desired, **changes)
-
-    return happens
-
-
-def suspended_long_ago(world: UserWorld) -> None:
-    """Enable in the spec a user who was disabled earlier."""
-    assert world.user is not None
-    world.user = replace(world.user, enabled=False)
-
-
-def delete(world: UserWorld) -> None:
-    """Delete the account by hand."""
-    world.user, world.groups, world.held, world.sessions = None, {}, frozenset(), 0
-
-
-SITUATIONS = [
-    pytest.param(nothing, (), id="everything is settled: nothing to do"),
-    pytest.param(delete, (CreateUser(), MapRoles(frozenset({MEMBER}))), id="deleted by hand: made anew with its roles"),
-    pytest.param(change(first_name="Anna"), (UpdateUser(("firstName",)),), id="a name was changed by hand: put back"),
-    pytest.param(want(email=None), (UpdateUser(("email",)),), id="the address was taken out of the spec"),
-    pytest.param(
-        want(enabled=False),
-        (UpdateUser(("enabled",)), EndSessions()),
-        id="suspended: disabled first, so that no session can begin, then sessions end",
-    ),
-    pytest.param(
-        suspended_long_ago,
-        (EndSessions(), UpdateUser(("enabled",))),
-        id="enabled again: sessions end first, since those of before would be good again",
-    ),
-    pytest.param(
-        lambda world: world.groups.update({"/admins": GROUP_IDS["/admins"]}),
-        (LeaveGroup("/admins", GROUP_IDS["/admins"]),),
-        id="joined to a group by hand: left",
-    ),
-    pytest.param(
-        lambda world: world.groups.clear(),
-        (JoinGroup("/sites/a", GROUP_IDS["/sites/a"]),),
-        id="taken out of a group by hand: joined",
-    ),
-    pytest.param(
-        want(groups=frozenset({"/sites/b", "/admins"})),
-        (
-            LeaveGroup("/sites/a", GROUP_IDS["/sites/a"]),
-            JoinGroup("/admins", GROUP_IDS["/admins"]),
-            JoinGroup("/sites/b", GROUP_IDS["/sites/b"]),
-        ),
-        id="other groups in the spec: rights go before rights come",
-    ),
-    pytest.param(
-        lambda world: setattr(world, "held", frozenset({realm_role("admin")})),
-        (UnmapRoles(frozenset({realm_role("admin")})), MapRoles(frozenset({MEMBER}))),
-        id="roles were exchanged by hand: the strange one goes before ours comes",
-    ),
-    pytest.param(
-        lambda world: setattr(world, "roles", frozenset()),
-        (UnmapRoles(frozenset({MEMBER})),),
-        id="a role was taken out of the spec",
-    ),
-    pytest.param(
-        lambda world: setattr(world, "held", frozenset({realm_role("fl-member", role_id="former")})),
-        (UnmapRoles(frozenset({realm_role("fl-member", role_id="former")})), MapRoles(frozenset({MEMBER}))),
-        id="a role was made anew under its name: mapped anew",
-    ),
-]
-
-
-@pytest.mark.parametrize(("happens", "plan"), SITUATIONS)
-def test_each_situation_has_its_plan(happens: Callable[[UserWorld], None], plan: tuple[UserStep, ...]) -> None:
-    """From a settled user, what happened leads to exactly these steps in this order."""
-    world = settled()
-    happens(world)
-    assert world.plan() == plan
-
-
-@pytest.mark.parametrize(("happens", "plan"), SITUATIONS)
-def test_each_plan_settles_its_situation(happens: Callable[[UserWorld], None], plan: tuple[UserStep, ...]) -> None:
-    """Carrying the plan out leaves nothing to do, and a plan of nothing changed nothing."""
-    world = settled()
-    happens(world)
-    before = replace(world, groups=dict(world.groups))
-    world.run()
-    assert world.plan() == ()
-    assert bool(plan) == (world != before)
-
-
-def test_a_user_without_roles_is_only_created() -> None:
-    """The groups come with the create, and there is no call for no roles."""
-    assert plan_user(ANA, ObservedUser(), frozenset(), GROUP_IDS) == (CreateUser(),)
-
-
-def test_a_disabled_user_who_is_made_has_no_sessions_to_end() -> None:
-    """A create ends no sessions."""
-    assert plan_user(replace(ANA, enabled=False), ObservedUser(), frozenset(), GROUP_IDS) == (CreateUser(),)
-
-
-@pytest.mark.parametrize("suspended", [1, 2], ids=["cut off before its sessions ended", "carried out"])
-@pytest.mark.parametrize("enabled", [0, 1, 2], ids=["not begun", "cut off before the update", "carried out"])
-def test_no_session_outlives_a_suspension(suspended: int, enabled: int) -> None:
-    """Wherever suspending and enabling again are cut off, a session of before is not good afterwards."""
-    world = settled()
-    world.desired = replace(world.desired, enabled=False)
-    world.run(steps=suspended)
-    world.desired = replace(world.desired, enabled=True)
-    world.run(steps=enabled)
-    world.run()
-    assert world.user is not None
-    assert world.user.enabled
-    assert world.sessions == 0
-    assert world.plan() == ()
-
-
-ROLES = st.frozensets(
-    st.sampled_from([MEMBER, realm_role("admin"), realm_role("fl-member", role_id="former")]), max_size=3
-)
-PATHS = st.frozensets(st.sampled_from(sorted(GROUP_IDS)))
-WISHES = st.builds(
-    lambda enabled, email, groups: replace(ANA, enabled=enabled, email=email, groups=groups),
-    st.booleans(),
-    st.sampled_from([None, "ana@site-a.example"]),
-    PATHS,
-)
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> UserWorld:
-    """Draw any state that a user can be found in."""
-    world = UserWorld(draw(WISHES), draw(st.sampled_from([frozenset(), frozenset({MEMBER})])))
-    if draw(st.booleans()):
-        world.user = replace(
-            draw(WISHES), user_id="1", groups=frozenset(), first_name=draw(st.sampled_from([None, "", "Ana", "Anna"]))
-        )
-        world.groups = {path: GROUP_IDS[path] for path in draw(PATHS)}
-        world.held = draw(ROLES)
-        world.sessions = draw(st.integers(0, 1))
-    return world
-
-
-@given(worlds(), st.lists(st.integers(0, 8), max_size=4))
-def test_any_number_of_crashes_converges(world: UserWorld, crashes: list[int]) -> None:
-    """However often and wherever passes are cut off, one whole pass settles everything and the next does nothing."""
-    for steps in crashes:
-        world.run(steps=steps)
-    world.run()
-    assert world.plan() == ()
-    assert world.user is not None
-    assert user_differences(world.desired, world.user) == ()
-    assert set(world.groups) == world.desired.groups
-    assert world.held == world.roles
-
-
-RANK = {
-    CreateUser: 0,
-    EndSessions: 1,
-    UpdateUser: 1,
-    LeaveGroup: 2,
-    UnmapRoles: 3,
-    JoinGroup: 4,
-    MapRoles: 5,
-}
-"""The account, then rights that go, then rights that come."""
-
-
-@given(worlds())
-def test_rights_go_before_rights_come(world: UserWorld) -> None:
-    """The account comes first, and nothing is given before everything is taken that the spec does not name."""
-    plan = world.plan()
-    ranks = [RANK[type(step)] for step in plan]
-    assert ranks == sorted(ranks)
-    assert plan == world.plan()
-
-
-@given(worlds())
-def test_a_change_of_enabled_always_ends_sessions(world: UserWorld) -> None:
-    """Sessions end with every change of `enabled`, on the disabled side of it, and at no other time."""
-    plan = world.plan()
-    flips = world.user is not None and world.user.enabled != world.desired.enabled
-    assert (EndSessions() in plan) == flips
-    if flips:
-        (update,) = (i for i, step in enumerate(plan) if isinstance(step, UpdateUser))
-        assert (plan.index(EndSessions()) > update) == (not world.desired.enabled)
+def test_what_was_given_survives_the_status() -> None:
+    """It is read back as it was written; nothing is written of nothing."""
+    given = applied_by(desired_user(parse_federation_user(body("FederationUser", FULL)), verdict(), owner=OWNER))
+    assert applied_in({"applied": given.fields()}) == given
+    assert AppliedToUser().fields() is None
+    assert applied_in({}) == AppliedToUser()

@@ -17,6 +17,7 @@ from fedid.domain.label_selector import LabelSelector, checked_selector
 from fedid.domain.pod_reload import why_not_held
 
 __all__ = [
+    "OTHERS_SEE",
     "Accepts",
     "Sharing",
     "accepted_of",
@@ -24,18 +25,19 @@ __all__ = [
     "holds_from",
     "may_use",
     "parse_accepts",
+    "parse_selection",
     "sharing_of",
 ]
 
 _NUDGED_SEE = timedelta(seconds=4)
 """What pods that were told need to have the new file: the second telling comes after two seconds, with a margin."""
-_OTHERS_SEE = timedelta(minutes=2)
+OTHERS_SEE = timedelta(minutes=2)
 """What kubelet takes by itself: a minute between looks, and what it remembers for as long (measured: 78 s at most)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """Which bots' opaque tokens a server takes."""
+    """Which bots' opaque tokens a server takes; or which bots or users it lets in, whatever their tokens."""
 
     selector: LabelSelector
     namespaces: frozenset[str]
@@ -43,41 +45,56 @@ class Accepts:
     token: str | None
     """Which of a bot's tokens; None: every opaque one."""
 
-    def matches(self, server_namespace: str, bot: Body) -> bool:
-        """Tell whether the server wants the bot, and the bot's owner lets it."""
-        metadata = bot["metadata"]
+    def matches(self, server_namespace: str, member: Body) -> bool:
+        """Tell whether the server wants the bot or user, and its owner lets it."""
+        metadata = member["metadata"]
         namespace = metadata["namespace"]
         wanted = namespace == server_namespace or namespace in self.namespaces
-        return wanted and self.selector.matches(metadata.get("labels") or {}) and may_use(server_namespace, bot)
+        return wanted and self.selector.matches(metadata.get("labels") or {}) and may_use(server_namespace, member)
 
 
 def parse_accepts(spec: Body) -> Accepts | None:
-    """Return what `spec.accepts` says, None if it is missing.
+    """Return what `spec.accepts` says of opaque tokens, None if the server takes none.
+
+    A SuperLink takes no list of tokens: the bots that it accepts are its members (`fedid.domain.membership`).
 
     Raises:
         InvalidSpecError: A field of it means nothing; the message names it.
     """
-    if spec.get("accepts") is None:
+    flower = (spec.get("platform") or {}).get("flower") or {}
+    return None if "superLink" in flower else parse_selection(spec, "spec.accepts", "would accept every bot")
+
+
+def parse_selection(parent: Body, path: str, empty: str) -> Accepts | None:
+    """Return whom the selection at `path` picks, None if it is missing.
+
+    Args:
+        parent: Where it stands.
+        path: For messages.
+        empty: What an empty selector would do.
+
+    Raises:
+        InvalidSpecError: A field of it means nothing; the message names it.
+    """
+    if parent.get(path.rpartition(".")[2]) is None:
         return None
-    accepts = section(spec, "spec.accepts")
+    told = section(parent, path)
     return Accepts(
-        selector=checked_selector(
-            accepts, "spec.accepts.selector", "would accept every bot; write matchLabels: {fedid.io/server: <name>}"
-        ),
-        namespaces=frozenset(texts(accepts, "spec.accepts.namespaces")),
-        token=text_or_none(accepts, "spec.accepts.token"),
+        selector=checked_selector(told, f"{path}.selector", f"{empty}; write matchLabels: {{fedid.io/server: <name>}}"),
+        namespaces=frozenset(texts(told, f"{path}.namespaces")),
+        token=text_or_none(told, f"{path}.token"),
     )
 
 
-def allowed_namespaces(bot: Body) -> frozenset[str]:
-    """Return the namespaces beside its own whose PodIdentities may mount a bot, or accept its tokens."""
-    listed = (bot.get("spec") or {}).get("allowedNamespaces") or ()
+def allowed_namespaces(member: Body) -> frozenset[str]:
+    """Return the namespaces beside its own whose PodIdentities may use a bot, or let a user in."""
+    listed = (member.get("spec") or {}).get("allowedNamespaces") or ()
     return frozenset(name for name in listed if isinstance(name, str))
 
 
-def may_use(namespace: str, bot: Body) -> bool:
-    """Tell whether PodIdentities of a namespace may use a bot."""
-    return namespace == bot["metadata"]["namespace"] or namespace in allowed_namespaces(bot)
+def may_use(namespace: str, member: Body) -> bool:
+    """Tell whether PodIdentities of a namespace may use a bot, or let a user in."""
+    return namespace == member["metadata"]["namespace"] or namespace in allowed_namespaces(member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +133,7 @@ def holds_from(pod_identity: Body) -> datetime | None:
     if changed_at is None or content is None:
         return None
     if spec.get("pods") is None:
-        return changed_at + _OTHERS_SEE
+        return changed_at + OTHERS_SEE
     if why_not_held(pod_identity, content) is not None:
         return None
     pods = status.get("pods") or {}

@@ -12,13 +12,14 @@ from fedid.domain.bot_authentication import (
     ClientSecret,
     ServiceAccount,
 )
-from fedid.domain.conditions import Reason, rfc3339
 from fedid.domain.delivery import Delivery, delivery
-from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.grants import ADOPT_ASK, RETAIN_ASK, Ask, AskKind
+from fedid.domain.judgement import Verdict
 from fedid.domain.naming import client_uuid
 from fedid.domain.realm import RealmScopes
 from fedid.domain.resources import BotClient, Federation, TokenSpec
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.suspension import Suspension, suspension
 from fedid.domain.token_entries import JWT, OPAQUE
 from fedid.domain.tokens import TokenExpectation
 from fedid.errors import InvalidSpecError
@@ -27,7 +28,6 @@ __all__ = [
     "DesiredBot",
     "DesiredSecretRotation",
     "DesiredToken",
-    "Suspension",
     "address_entry",
     "asks_of_bot",
     "client_entry",
@@ -39,21 +39,10 @@ __all__ = [
 ]
 
 PREVIOUS_SECRET = "previous_client_secret"
-ADOPT_ASK = Ask(AskKind.ADOPT, "true")
-RETAIN_ASK = Ask(AskKind.RETAIN, "true")
 TWO_SECRETS = "fedid.secret-rotation"
 """Attribute of every client of ours, for the condition of the realm's policy that keeps two secrets."""
 OPAQUE_LIFETIME = timedelta(days=30)
 """Of an opaque token for which neither the spec nor the Federation says anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suspension:
-    """Why nothing of a bot may exist outside the cluster, although its object does."""
-
-    reason: Reason
-    """`Suspended` or `Expired`."""
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +158,13 @@ def suspension_of(spec: BotClient, now: datetime) -> Suspension | None:
     nothing = "nothing of this bot exists outside the cluster"
     if spec.retain:
         nothing = "nothing of this bot is good any more, and its client was released where a grant lets it stay"
-    anew = "for a new secret and new tokens"
-    if spec.suspend:  # before the other: an instant that passes meanwhile changes nothing, the status included
-        message = f"spec.suspend is true, so {nothing}; set it to false, or take it out, {anew}"
-        return Suspension(Reason.SUSPENDED, message)
-    if spec.expires_at is not None and spec.expires_at <= now:
-        at = rfc3339(spec.expires_at)
-        message = f"spec.expiresAt was {at}, so {nothing}; set a later instant, or take it out, {anew}"
-        return Suspension(Reason.EXPIRED, message)
-    return None
+    return suspension(
+        suspend=spec.suspend,
+        expires_at=spec.expires_at,
+        now=now,
+        effect=nothing,
+        return_for="for a new secret and new tokens",
+    )
 
 
 def asks_of_bot(spec: BotClient, federation: Federation) -> frozenset[Ask]:

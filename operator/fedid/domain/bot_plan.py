@@ -75,7 +75,10 @@ def plan_bot(  # noqa: PLR0913 - the three states and what decides about time
                 published = (PublishSecret(_version(observed)),)
         role_steps = (*_scope_steps(desired, observed), *_role_steps(observed, roles))
     remade = any(isinstance(step, CreateClient) for step in client_steps)
-    tokens = token_steps(desired, observed, request, uid, now, remade=remade)
+    wanted = {(role.client_id, role.name) for role in roles}  # one that was made anew says the same in a token
+    removed = (role for step in role_steps if isinstance(step, RemoveRoles) for role in step.roles)
+    taken = frozenset(role for role in removed if (role.client_id, role.name) not in wanted)
+    tokens = token_steps(desired, observed, request, uid, now, remade=remade, taken=taken)
     proof = (ProveSecret(),) if published and not tokens.mints else ()
     return (*client_steps, *role_steps, *proof, *tokens.made, *published, *tokens.published, *tokens.last)
 

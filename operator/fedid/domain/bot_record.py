@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fedid.domain.bot import TWO_SECRETS, DesiredBot, has_secret
 from fedid.domain.bot_authentication import authenticator_attributes, authenticator_of
-from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper
+from fedid.domain.realm import DEVICE_FLOW, SERVICE_ACCOUNTS, TOKEN_LIFESPAN, ClientRecord, ProtocolMapper
 from fedid.domain.sensitive import Sensitive
 
 __all__ = ["audience_mapper", "client_differences", "corrected", "desired_client"]
@@ -54,10 +54,10 @@ def desired_client(
             "fullScopeAllowed": True,
         },
         attributes={
-            "access.token.lifespan": str(int(bot.lifetime.total_seconds())),
+            TOKEN_LIFESPAN: str(int(bot.lifetime.total_seconds())),
             # A refresh token would make a user session per renewal (keycloak #11653) and outlive a revocation.
             "client_credentials.use_refresh_token": "false",
-            "oauth2.device.authorization.grant.enabled": "false",
+            DEVICE_FLOW: "false",
             "oidc.ciba.grant.enabled": "false",
             **({TWO_SECRETS: "true"} if has_secret(bot) else {}),
             **authenticator_attributes(bot.authentication, keys=keys, provider=bot.assertion_provider),

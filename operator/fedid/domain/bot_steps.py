@@ -293,6 +293,8 @@ class ObservedBot:
     stored_tokens: Mapping[str, StoredEntry] = field(default_factory=dict)
     claims: Mapping[str, TokenClaims] = field(default_factory=dict)
     """Token name to verified claims, for those that verify."""
+    revoked: frozenset[str] = frozenset()
+    """Names of tokens that verify, and that Keycloak refuses; not in `claims`."""
     opaque: Mapping[str, OpaqueToken] = field(default_factory=dict)
     """Token name to what its entry tells, for opaque ones that are well-formed."""
     copies: Mapping[str, StoredEntry | None] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import token_entry, without_location
 from fedid.domain.tokens import MintedToken
 
-__all__ = ["AdminEvent", "Page", "Part", "client_differs", "stored_as_published", "touched"]
+__all__ = ["AdminEvent", "Page", "Part", "changes_what_comes_along", "client_differs", "stored_as_published", "touched"]
 
 _T = TypeVar("_T")
 
@@ -70,7 +70,7 @@ class Part(StrEnum):
 def touched(event: AdminEvent) -> tuple[Part, str] | None:
     """Return what the event is about; None for what no identity depends on.
 
-    What a role or a group brings along is none of it: only what is mapped to an identity is compared.
+    What a role or a group brings along is none of it: `changes_what_comes_along` is about that.
     """
     match [unquote(part) for part in event.path.split("/")]:
         case ["clients", _, "roles", name]:
@@ -89,6 +89,19 @@ def touched(event: AdminEvent) -> tuple[Part, str] | None:
             return Part.GROUP, group
         case _:
             return None
+
+
+def changes_what_comes_along(event: AdminEvent) -> bool:
+    """Tell whether roles or groups may bring other roles along since this event, or lie below other groups."""
+    match event.path.split("/"):
+        case (
+            ["groups", *_]
+            | ["roles" | "roles-by-id", _, "composites", *_]
+            | ["clients", _, "roles", _, "composites", *_]
+        ):
+            return True
+        case _:
+            return False
 
 
 def client_differs(

@@ -91,6 +91,20 @@ def flag(parent: Body, path: str, *, default: bool) -> bool:
     return value
 
 
+def count_or_none(parent: Body, path: str) -> int | None:
+    """Return the number at `path`, None if it is missing.
+
+    Raises:
+        InvalidSpecError: It is no whole number, or less than one.
+    """
+    value = _value(parent, path)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        _refuse(path, "must be a whole number of 1 or more")
+    return value
+
+
 def instant_or_none(parent: Body, path: str) -> datetime | None:
     """Return the instant at `path` (aware UTC), None if it is missing.
 

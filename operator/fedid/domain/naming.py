@@ -32,6 +32,11 @@ class ObjectKey:
         """Return `<kind>/<namespace>/<name>`, as written into `fedid.object`."""
         return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
 
+    @property
+    def full_name(self) -> str:
+        """Return `<namespace>/<name>`, as a status names an object whose kind is known."""
+        return "/".join(part for part in (self.namespace, self.name) if part)
+
 
 def owner_mark(installation_id: str, uid: str) -> str:
     """Return the owner mark `<installation id>/<CR uid>`."""

@@ -106,7 +106,12 @@ class OidcClientSpec:
     redirect_uris: frozenset[str]
     post_logout_redirect_uris: frozenset[str]
     audiences: frozenset[str]
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Client scopes beside those that the realm gives to every client."""
     claims: tuple[MappedClaim, ...] = ()
+    every: timedelta | None = None
+    """How often its secret changes; None: only when it is asked for, since most servers read it only at their start."""
     overlap: timedelta | None = None
     """How long a former secret stays good; None: the Federation's default."""
     allow_interruption: bool = False
@@ -153,7 +158,7 @@ def parse_oidc_client(spec: Body, key: ObjectKey, needs: ClientNeeds) -> OidcCli
     after_logout |= _below(base_url, needs.post_logout_paths, path)
     _check(path, flows, redirects, public=public, needs=needs)
     rotation = section_or_empty(block, f"{path}.secretRotation")
-    overlap = text_or_none(rotation, f"{path}.secretRotation.overlap")
+    every, overlap = (text_or_none(rotation, f"{path}.secretRotation.{name}") for name in ("every", "overlap"))
     client_id = text_or_none(block, f"{path}.clientId") or default_server_id(key)
     return OidcClientSpec(
         client_id=client_id,
@@ -164,7 +169,10 @@ def parse_oidc_client(spec: Body, key: ObjectKey, needs: ClientNeeds) -> OidcCli
         redirect_uris=redirects,
         post_logout_redirect_uris=after_logout,
         audiences=frozenset(texts(block, f"{path}.audiences")),
+        default_scopes=frozenset(texts(block, f"{path}.defaultScopes")),
+        optional_scopes=frozenset(texts(block, f"{path}.optionalScopes")),
         claims=needs.claims,
+        every=duration(every, f"{path}.secretRotation.every") if every is not None else None,
         overlap=duration(overlap, f"{path}.secretRotation.overlap") if overlap is not None else None,
         allow_interruption=flag(rotation, f"{path}.secretRotation.allowInterruption", default=False),
         own_audience=needs.own_audience,

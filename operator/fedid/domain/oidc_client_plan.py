@@ -80,6 +80,7 @@ def _differences(desired: DesiredOidcClient, observed: ObservedBot, now: datetim
 def _scope_steps(desired: DesiredOidcClient, observed: ObservedBot) -> tuple[BotStep, ...]:
     if observed.realm_scopes is None:
         return ()
-    none: frozenset[str] = frozenset()
-    removed, added = scope_changes(none, none, observed.client, desired.scopes_of(observed.realm_scopes))
+    realm = desired.scopes_of(observed.realm_scopes)
+    removed, added = scope_changes(desired.default_scopes, desired.optional_scopes, observed.client, realm)
+    # In this order: a client that has a scope in one way is not given it in the other.
     return (*((RemoveScopes(removed),) if removed else ()), *((AddScopes(added),) if added else ()))

@@ -8,14 +8,29 @@ from typing import Final
 
 from fedid.domain.bot import TWO_SECRETS, DesiredBot, DesiredSecretRotation
 from fedid.domain.bot_record import audience_mapper
-from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.grants import Ask, AskKind
+from fedid.domain.judgement import Verdict
 from fedid.domain.naming import client_uuid
 from fedid.domain.oidc_client import ClaimSource, Flow, MappedClaim, OidcClientSpec
-from fedid.domain.realm import CLIENT_SECRET, SERVICE_ACCOUNTS, ClientRecord, ProtocolMapper, RealmScopes
+from fedid.domain.realm import (
+    CLIENT_SECRET,
+    DEVICE_FLOW,
+    SERVICE_ACCOUNTS,
+    TOKEN_LIFESPAN,
+    ClientRecord,
+    ProtocolMapper,
+    RealmScopes,
+)
 from fedid.domain.resources import Federation, Meta
 from fedid.domain.sensitive import Sensitive
 
-__all__ = ["DesiredOidcClient", "asks_of_oidc_client", "client_uuids", "desired_oidc_clients", "oidc_client_record"]
+__all__ = [
+    "DesiredOidcClient",
+    "asks_of_oidc_client",
+    "client_uuids",
+    "desired_oidc_clients",
+    "oidc_client_record",
+]
 
 POST_LOGOUT: Final = "post.logout.redirect.uris"
 _SERVICE_ACCOUNT_SCOPE: Final = "service_account"
@@ -40,6 +55,9 @@ class DesiredOidcClient:
     """Of its access tokens."""
     issuer_url: str
     rotation: DesiredSecretRotation
+    default_scopes: frozenset[str] = frozenset()
+    optional_scopes: frozenset[str] = frozenset()
+    """Client scopes beside the realm's own. Without full scope, what these list of a user's roles is in its tokens."""
 
     @property
     def as_bot(self) -> DesiredBot:
@@ -71,6 +89,7 @@ def asks_of_oidc_client(spec: OidcClientSpec) -> frozenset[Ask]:
     asks = {Ask(AskKind.OIDC_FLOW, flow) for flow in spec.flows}
     asks |= {Ask(AskKind.REDIRECT_URI, uri) for uri in spec.redirect_uris | spec.post_logout_redirect_uris}
     asks |= {Ask(AskKind.AUDIENCE, audience) for audience in spec.audiences}
+    asks |= {Ask(AskKind.SCOPE, scope) for scope in spec.default_scopes | spec.optional_scopes}
     asks |= {Ask(AskKind.CLAIM, claim.name) for claim in spec.claims if claim.source is ClaimSource.USER_ATTRIBUTE}
     if not spec.default_named:
         asks.add(Ask(AskKind.CLIENT_ID, spec.client_id))
@@ -133,9 +152,12 @@ def _granted(  # noqa: PLR0913 - what a client is made of
         lifetime=lifetime,
         issuer_url=federation.keycloak.issuer_url,
         rotation=DesiredSecretRotation(
+            every=spec.every,
             overlap=spec.overlap if spec.overlap is not None else federation.overlap,
             allow_interruption=spec.allow_interruption,
         ),
+        default_scopes=frozenset(s for s in spec.default_scopes if Ask(AskKind.SCOPE, s) not in denied),
+        optional_scopes=frozenset(s for s in spec.optional_scopes if Ask(AskKind.SCOPE, s) not in denied),
     )
 
 
@@ -149,10 +171,10 @@ def oidc_client_record(client: DesiredOidcClient, *, secret: Sensitive | None, n
     """
     code = Flow.AUTHORIZATION_CODE in client.flows
     attributes = {
-        "access.token.lifespan": str(int(client.lifetime.total_seconds())),
+        TOKEN_LIFESPAN: str(int(client.lifetime.total_seconds())),
         "client_credentials.use_refresh_token": "false",
         # As an attribute only: Keycloak refuses the field of that name (keycloak #19688).
-        "oauth2.device.authorization.grant.enabled": _word(Flow.DEVICE in client.flows),
+        DEVICE_FLOW: _word(Flow.DEVICE in client.flows),
         "oidc.ciba.grant.enabled": "false",
     }
     if client.post_logout_redirect_uris:

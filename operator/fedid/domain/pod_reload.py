@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from fedid.domain.conditions import Condition, ConditionType, Reason
 from fedid.domain.fields import Body, text_or_none
 from fedid.domain.pods import Pod
 from fedid.domain.reload_report import PORT_NAME, Loaded, ProcessState
 from fedid.errors import InvalidSpecError
 
-__all__ = ["Reload", "lag_by_signal", "lag_without_sidecar", "parse_reload", "why_not_held"]
+__all__ = ["Reload", "lag_by_signal", "lag_without_sidecar", "mounted_condition", "parse_reload", "why_not_held"]
 
 
 class Reload(StrEnum):
@@ -70,6 +71,28 @@ def why_not_held(body: Body, digest: str) -> str | None:
     first = next(iter(pods.get("lagging") or ()), None)
     why = f"pod {first['pod']} {first['message']}" if first is not None else "they were not asked yet"
     return f"{pods.get('reloaded', 0)} of {pods.get('mounting', 0)} pods of PodIdentity {name} use it: {why}"
+
+
+def mounted_condition(body: Body) -> Condition | None:
+    """Return whether every mounting pod of a PodIdentity uses what its Secret holds, as the rest of its status tells.
+
+    None where there is nothing to tell: the Secret holds no credential, or `spec.pods` names nobody.
+    """
+    spec: Mapping[str, Any] = body.get("spec") or {}
+    status: Mapping[str, Any] = body.get("status") or {}
+    content, secret = status.get("secretHash"), status.get("secretName") or body["metadata"]["name"]
+    if spec.get("pods") is None or content is None or not status.get("delivered"):
+        return None
+    if (why := why_not_held(body, content)) is not None:
+        return Condition(ConditionType.MOUNTED, False, Reason.WAITING_FOR_CONSUMERS, f"{why[0].upper()}{why[1:]}")
+    mounting = (status.get("pods") or {}).get("mounting", 0)
+    if not mounting:
+        message = f"No pod that spec.pods selects mounts Secret {secret} as a volume"
+    elif (spec.get("reload") or Reload.NONE) == Reload.NONE:
+        message = f"Every pod that mounts Secret {secret} was told of what it holds: {mounting}"
+    else:
+        message = f"Every pod that mounts Secret {secret} uses what it holds: {mounting}"
+    return Condition(ConditionType.MOUNTED, True, Reason.MOUNTED, message)
 
 
 def lag_without_sidecar(pod: Pod) -> str | None:

@@ -13,16 +13,23 @@ from fedid.domain.sensitive import Sensitive
 
 __all__ = [
     "CLIENT_SECRET",
+    "DEVICE_FLOW",
     "SERVICE_ACCOUNTS",
+    "TOKEN_LIFESPAN",
     "ClientRecord",
     "ClientScope",
+    "IdentityProviderLink",
     "ProtocolMapper",
     "RealmFacts",
     "RealmScopes",
     "Role",
     "RoleMappings",
+    "RoleName",
     "SecretPolicy",
     "UserRecord",
+    "UserRules",
+    "UserSessions",
+    "is_own_attribute",
     "role_changes",
     "scope_changes",
 ]
@@ -33,6 +40,10 @@ CLIENT_SECRET = "client-secret"
 """Keycloak's `clientAuthenticatorType` for clients that sign in with a secret."""
 SERVICE_ACCOUNTS = "serviceAccountsEnabled"
 """The flag of a client that lets it get tokens for itself."""
+DEVICE_FLOW = "oauth2.device.authorization.grant.enabled"
+"""The attribute of a client that is `true` where people sign in by it on another screen."""
+TOKEN_LIFESPAN = "access.token.lifespan"
+"""The attribute of a client that says how many seconds its access tokens live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,12 @@ class ClientRecord:
     not_before: int = 0
     """Tokens issued before this instant (seconds since the epoch, Keycloak's clock) are refused."""
 
+    @property
+    def token_lifetime(self) -> timedelta | None:
+        """How long its access tokens live; None: as the realm says."""
+        written = self.attributes.get(TOKEN_LIFESPAN, "")
+        return timedelta(seconds=int(written)) if written.isdecimal() else None
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ClientScope:
@@ -103,6 +120,21 @@ class RealmScopes:
     """Names of those that every new client gets as optional ones."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class IdentityProviderLink:
+    """Somebody at an identity provider of the realm who may log in as a user here.
+
+    Source: Keycloak, FederatedIdentityRepresentation.
+    """
+
+    alias: str
+    """Of the identity provider."""
+    user_id: str
+    """Who it is there, by the id that never changes."""
+    user_name: str
+    """What that person is called there; only shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class UserRecord:
     """A Keycloak user as far as fedid sets or compares it."""
@@ -119,7 +151,50 @@ class UserRecord:
     groups: frozenset[str] = frozenset()
     """Group paths; on read only filled by `user_groups`."""
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Other attributes as observed, passed back unchanged on update."""
+    """Attributes besides the two marks; on write all that are to be left."""
+    email_verified: bool | None = None
+    """None on write: leave it as it is."""
+    required_actions: frozenset[str] = frozenset()
+    """What the user has to do at the next login, by Keycloak's aliases; an update leaves them alone."""
+    links: frozenset[IdentityProviderLink] = frozenset()
+    """On read only filled for one user by id; an update leaves them alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserSessions:
+    """How many sessions a user has."""
+
+    online: int = 0
+    offline: int = 0
+    """Clients that hold offline tokens of the user."""
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return bool(self.online or self.offline)
+
+    def __str__(self) -> str:
+        """Return them in words."""
+        return f"{self.online} online and {self.offline} offline sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class UserRules:
+    """What a realm lets its users have."""
+
+    attributes: frozenset[str]
+    """Declared in the user profile, for administrators to set."""
+    takes_any_attribute: bool
+    """Whether administrators may set others as well (`unmanagedAttributePolicy`)."""
+    required_actions: frozenset[str]
+    """Aliases of those that are switched on."""
+    password_policy: str
+    """As Keycloak writes it, such as `length(12) and digits(1)`; empty: none."""
+    sends_mail: bool
+    """Whether the realm has a mail server and a sender."""
+
+
+RoleName = tuple[str | None, str]
+"""A role as a grant names it: the client that has it (None: the realm itself), and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +244,11 @@ class SecretPolicy:
     """How old a secret gets before any change of its client replaces it."""
     previous_lives: timedelta
     """How long the former secret is good at most."""
+
+
+def is_own_attribute(name: str) -> bool:
+    """Tell whether an attribute of a user is fedid's own, or may become so."""
+    return name.lower().startswith("fedid.")
 
 
 def role_changes(held: RoleMappings | None, wanted: frozenset[Role]) -> tuple[frozenset[Role], frozenset[Role]]:

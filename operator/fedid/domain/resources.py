@@ -29,34 +29,46 @@ from fedid.domain.fields import (
     texts_by_name,
 )
 from fedid.domain.naming import ObjectKey, default_client_id
+from fedid.domain.orphans import OrphanSettings, parse_orphan_settings
 from fedid.domain.token_entries import JWT, OPAQUE
 from fedid.errors import InvalidSpecError
 
 __all__ = [
     "FINALIZER",
+    "TUPLES_FINALIZER",
     "Body",
     "BotClient",
     "Federation",
-    "FederationUser",
     "Meta",
     "SecretRotation",
     "TokenSpec",
+    "federation_ref",
     "meta_of",
     "parse_bot_client",
-    "parse_federation_user",
+    "retains",
 ]
 
 GROUP_VERSION = "fedid.io/v1alpha1"
 FINALIZER = "fedid.io/revoke"
 """Ours alone; kopf strips its own finalizer from objects that no kopf handler needs it for."""
+TUPLES_FINALIZER = "fedid.io/openfga"
+"""Of a server whose tuples are in OpenFGA; its own, so that neither they nor its client wait for the other's end."""
 
 FEDERATION, BOT_CLIENT, FEDERATION_USER, POD_IDENTITY = "Federation", "BotClient", "FederationUser", "PodIdentity"
+IDENTITY_APPROVAL = "IdentityApproval"
+REVOCATION_RECEIPT = "RevocationReceipt"
+"""What the operator writes about an end and never reads to decide anything."""
 KINDS = (FEDERATION, BOT_CLIENT, FEDERATION_USER, POD_IDENTITY)
+"""What is reconciled: it has a status and may carry our finalizer."""
+WATCHED = (IDENTITY_APPROVAL, *KINDS)
+"""What is read: approvals first, since what they allow would be withdrawn before they are known."""
 PLURALS = {
     FEDERATION: "federations",
     BOT_CLIENT: "botclients",
     FEDERATION_USER: "federationusers",
     POD_IDENTITY: "podidentities",
+    IDENTITY_APPROVAL: "identityapprovals",
+    REVOCATION_RECEIPT: "revocationreceipts",
 }
 _TEN_MINUTES, _ONE_HOUR = timedelta(minutes=10), timedelta(hours=1)
 _T = TypeVar("_T")
@@ -79,6 +91,11 @@ class Meta:
         """Whether something of it may exist outside the cluster."""
         return FINALIZER in self.finalizers
 
+    @property
+    def is_held(self) -> bool:
+        """Whether any finalizer of ours keeps it."""
+        return bool({FINALIZER, TUPLES_FINALIZER} & {*self.finalizers})
+
 
 @dataclass(frozen=True, slots=True)
 class Federation:
@@ -96,6 +113,7 @@ class Federation:
     resync_period: timedelta
     """How often an untouched identity is compared with Vault, and with Keycloak where no admin events are read."""
     drift: DriftSettings = field(default_factory=DriftSettings)
+    orphans: OrphanSettings = field(default_factory=OrphanSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +180,6 @@ class BotClient:
     """From when on nothing of it may (aware UTC, the operator's clock); None: never."""
 
 
-@dataclass(frozen=True, slots=True)
-class FederationUser:
-    """A person's account in the realm."""
-
-    meta: Meta
-    federation: str | None
-    username: str
-    email: str | None
-    first_name: str | None
-    last_name: str | None
-    enabled: bool
-    groups: frozenset[str]
-    realm_roles: frozenset[str]
-
-
 def meta_of(body: Body) -> Meta:
     """Return identity and life of an object as the API server sends it."""
     metadata = body["metadata"]
@@ -209,6 +212,7 @@ def parse_federation(body: Body) -> Federation:
         overlap=_duration(defaults, "spec.defaults.overlap", _ONE_HOUR),
         resync_period=_duration(defaults, "spec.defaults.resyncPeriod", _TEN_MINUTES),
         drift=parse_drift_settings(section_or_empty(spec, "spec.drift")),
+        orphans=parse_orphan_settings(section_or_empty(spec, "spec.orphans")),
     )
 
 
@@ -223,7 +227,7 @@ def parse_bot_client(body: Body) -> BotClient:
     client_id = text_or_none(spec, "spec.clientId") or default_id
     return BotClient(
         meta=meta,
-        federation=_federation_name(spec),
+        federation=federation_ref(spec),
         client_id=client_id,
         default_named=client_id == default_id,
         description=text_or_none(spec, "spec.description") or "",
@@ -237,29 +241,9 @@ def parse_bot_client(body: Body) -> BotClient:
         optional_scopes=frozenset(texts(spec, "spec.optionalScopes")),
         claims=text_by_name(spec, "spec.claims"),
         adopt=flag(spec, "spec.adopt", default=False),
-        retain=_retains(spec),
+        retain=retains(spec),
         suspend=flag(spec, "spec.suspend", default=False),
         expires_at=instant_or_none(spec, "spec.expiresAt"),
-    )
-
-
-def parse_federation_user(body: Body) -> FederationUser:
-    """Return the FederationUser.
-
-    Raises:
-        InvalidSpecError: A field is missing or means nothing; the message names it.
-    """
-    spec = section(body, "spec")
-    return FederationUser(
-        meta=meta_of(body),
-        federation=_federation_name(spec),
-        username=text(spec, "spec.username"),
-        email=text_or_none(spec, "spec.email"),
-        first_name=text_or_none(spec, "spec.firstName"),
-        last_name=text_or_none(spec, "spec.lastName"),
-        enabled=flag(spec, "spec.enabled", default=True),
-        groups=frozenset(texts(spec, "spec.groups")),
-        realm_roles=frozenset(texts(spec, "spec.realmRoles")),
     )
 
 
@@ -293,7 +277,12 @@ def _secret_rotation(spec: Body) -> SecretRotation | None:
     )
 
 
-def _retains(spec: Body) -> bool:
+def retains(spec: Body) -> bool:
+    """Tell whether the `deletionPolicy` of an identity is `Retain`.
+
+    Raises:
+        InvalidSpecError: It is neither of the two.
+    """
     policy = text_or_none(spec, "spec.deletionPolicy") or "Delete"
     if policy not in {"Delete", "Retain"}:
         message = f"spec.deletionPolicy is {policy!r}; write Delete or Retain"
@@ -306,5 +295,10 @@ def _duration(parent: Body, path: str, default: _T) -> timedelta | _T:
     return duration(written, path) if written is not None else default
 
 
-def _federation_name(spec: Body) -> str | None:
+def federation_ref(spec: Body) -> str | None:
+    """Return the name of the Federation that a spec refers to, None if it leaves that out.
+
+    Raises:
+        InvalidSpecError: It is no text.
+    """
     return text_or_none(section_or_empty(spec, "spec.federationRef"), "spec.federationRef.name")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from fedid.domain.conditions import instant_in, rfc3339
 from fedid.domain.sensitive import Sensitive
@@ -17,10 +18,12 @@ from fedid.domain.tokens import MintedToken
 __all__ = [
     "JWT",
     "OPAQUE",
+    "EndingToken",
     "Location",
     "OpaqueToken",
     "copy_of",
     "delivered_to",
+    "ending_tokens",
     "opaque_entry",
     "opaque_in",
     "opaque_tokens",
@@ -37,6 +40,9 @@ _DELIVERED_TO = "delivered_to"
 _TOKENS = ("token", "previous_token", "pending_token")
 _DIGITS = 64
 """Hexadecimal digits of an opaque token: 256 bits."""
+_GOOD_MARKS = ("fingerprint", "previousFingerprint")
+"""Where a status tells of tokens that clients were given."""
+_MOST_ENDING = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,6 +76,33 @@ class OpaqueToken:
         """All that servers are to take now."""
         held = (self.fingerprint, self.previous_fingerprint, self.pending_fingerprint)
         return frozenset(one for one in held if one is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class EndingToken:
+    """An opaque token that its bot has no more, and that servers may still take."""
+
+    name: str
+    fingerprint: str
+
+    def field(self) -> dict[str, str]:
+        """Return it as `status.endingTokens` holds it."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+
+def ending_tokens(status: Mapping[str, Any], held: Mapping[str, Collection[str]]) -> tuple[EndingToken, ...]:
+    """Return the opaque tokens that a status tells of, as good or as ending, and that are none of the bot's any more.
+
+    Found by comparison, so that no crash between Vault and the status loses one.
+
+    Args:
+        status: As it was written last.
+        held: Token name to the fingerprints that lie in Vault now.
+    """
+    told = [(one["name"], one.get(mark)) for one in status.get("tokens") or () for mark in _GOOD_MARKS]
+    told += [(one["name"], one["fingerprint"]) for one in status.get("endingTokens") or ()]
+    gone = dict.fromkeys((name, mark) for name, mark in told if mark is not None and mark not in held.get(name, ()))
+    return tuple(EndingToken(name, mark) for name, mark in gone)[:_MOST_ENDING]
 
 
 def token_entry(minted: MintedToken) -> dict[str, Sensitive]:

@@ -22,6 +22,7 @@ from fedid.domain.bot_steps import (
     WithdrawCopy,
     WithdrawToken,
 )
+from fedid.domain.realm import Role
 from fedid.domain.rotation import PATIENCE, RotationRequest, renewal_due_at
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import (
@@ -32,7 +33,7 @@ from fedid.domain.token_entries import (
     token_entry,
     without_location,
 )
-from fedid.domain.tokens import MintedToken, token_faults
+from fedid.domain.tokens import MintedToken, TokenClaims, token_faults
 
 __all__ = ["TokenSteps", "is_pending", "made_unrecorded", "token_steps"]
 
@@ -59,6 +60,7 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
     now: datetime,
     *,
     remade: bool,
+    taken: frozenset[Role],
 ) -> TokenSteps:
     """Return what has to be done about the tokens.
 
@@ -69,8 +71,9 @@ def token_steps(  # noqa: PLR0913 - one decision over everything that is known o
         uid: Of the object; spreads renewals.
         now: Keycloak's clock (aware UTC).
         remade: Whether this plan makes the client anew.
+        taken: Roles that this plan takes from the service account.
     """
-    situation = _Situation(desired, observed, request, uid, now, remade)
+    situation = _Situation(desired, observed, request, uid, now, remade, taken)
     made: list[BotStep] = []
     published: list[BotStep] = []
     delivered: list[BotStep] = []
@@ -104,6 +107,7 @@ class _Situation:
     uid: str
     now: datetime
     remade: bool
+    taken: frozenset[Role]
 
     def step(self, token: DesiredToken) -> BotStep | None:
         """Return how the token is made anew, None if it stays."""
@@ -117,6 +121,8 @@ class _Situation:
         stored, claims = self.observed.stored_tokens.get(token.name), self.observed.claims.get(token.name)
         if stored is None or not stored.data:
             return "it is not in Vault"
+        if claims is None and token.name in self.observed.revoked:
+            return "it was revoked before another took its place"
         if claims is None:
             return "what lies in Vault is no token of this client"
         if self.remade:
@@ -134,6 +140,8 @@ class _Situation:
             return "the client's notBefore refuses it"
         if self.observed.recorded.ask_hashes.get(token.name) != self.desired.ask_hash(token):
             return "roles, audiences, scopes, claims or lifetime changed"
+        if any(_carries(claims, role) for role in self.taken):
+            return "it carries a role that is taken away"  # minted while a hand had added it
         if self.now >= renewal_due_at(claims.issued_at, claims.expires_at, self.uid, token.renew_before):
             return "its renewal is due"
         return _requested(token, self.observed, stored, self.request)
@@ -182,12 +190,19 @@ class _Situation:
         return self.now >= ends_at and (self.observed.presented.get(token.name, True) or given_up)
 
     def _why_made_anew(self, token: DesiredToken, held: OpaqueToken) -> str | None:
-        asked = self.observed.recorded.ask_hashes.get(token.name)
-        if held.expires_at - held.issued_at != token.lifetime or asked not in {None, self.desired.ask_hash(token)}:
+        wanted = self.desired.ask_hash(token)
+        # One whose pass ended before its status is under no hash yet; how long it lives tells enough.
+        asked = self.observed.recorded.ask_hashes.get(token.name) or wanted
+        if held.expires_at - held.issued_at != token.lifetime or asked != wanted:
             return "its lifetime changed"
         if self.now >= renewal_due_at(held.issued_at, held.expires_at, self.uid, token.renew_before):
             return "its renewal is due"
         return None
+
+
+def _carries(claims: TokenClaims, role: Role) -> bool:
+    held = claims.realm_roles if role.client_id is None else claims.client_roles.get(role.client_id, frozenset())
+    return role.name in held
 
 
 def _requested(

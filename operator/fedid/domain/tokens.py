@@ -21,6 +21,7 @@ __all__ = [
     "PrivateKey",
     "TokenClaims",
     "TokenExpectation",
+    "latest_end",
     "outlives",
     "token_faults",
     "wider_than",
@@ -28,6 +29,8 @@ __all__ = [
 
 _ROUNDING = timedelta(seconds=5)
 _SHORTEST = timedelta(seconds=10)
+_WHOLE_SECOND = timedelta(seconds=1)
+"""What is hidden by Keycloak, which rounds both ends of a token's life, and by a status, which cuts its instants."""
 """What a token has to live for at least; one that the realm caps above that is good, and renewed by the life it has."""
 
 
@@ -137,6 +140,11 @@ def token_faults(claims: TokenClaims, expected: TokenExpectation) -> tuple[str, 
 def outlives(claims: TokenClaims, limit: timedelta | None) -> bool:
     """Tell whether a token was given a longer life than the limit (None: there is none) lets it have."""
     return limit is not None and claims.expires_at - claims.issued_at > limit + _ROUNDING
+
+
+def latest_end(seen_at: datetime, lifetime: timedelta) -> datetime:
+    """Return when every token has ended that anybody got before an instant (Keycloak's clock)."""
+    return seen_at + lifetime + _WHOLE_SECOND
 
 
 def wider_than(old: TokenClaims, new: TokenClaims, *, declared: Collection[str] = ()) -> bool:
