@@ -39,7 +39,8 @@ OPAQUE = PublishedToken(Sensitive("0a" * 32), datetime(2026, 3, 31, 12, 0, tzinf
 
 def accepted(name: str, *tokens: str, subject: str = "7c0f5d0e-0000-4000-8000-000000000002") -> AcceptedBot:
     """Return a bot of site-a whose opaque tokens a server takes."""
-    return AcceptedBot(f"site-a/{name}", f"site-a.{name}", subject, tuple(Sensitive(token) for token in tokens))
+    held = tuple(Sensitive(token) for token in tokens)
+    return AcceptedBot(f"site-a/{name}", f"site-a.{name}", subject, held, in_use=held[0] if held else Sensitive(""))
 
 
 def server(*bots: AcceptedBot) -> ServedIdentity:

@@ -118,3 +118,42 @@ def test_without_a_secret_nothing_is_rendered() -> None:
     render = renderer("flower", {"superLink": {"version": "1.41"}}, "server")
     with pytest.raises(InvalidSpecError, match="must be there and have a secret"):
         render(ServedIdentity(ISSUER))
+
+
+SELECTED = {"selector": {"matchLabels": {"grid": "blue"}}}
+
+
+def link(version: str = "1.33", **spec: Any) -> dict[str, Any]:
+    """Return the spec of a SuperLink; `fga` is what its block says beside where OpenFGA is."""
+    block = {"version": version} | ({"openFga": {**FGA, **spec.pop("fga", {})}} if version == "1.33" else {})
+    return {"role": "server", "platform": {"flower": {"superLink": block}}, **spec}
+
+
+def test_members_are_those_whom_the_manifest_selects() -> None:
+    """Bots by `accepts`, people by `users`, in the store and for the object that the SuperLink asks about."""
+    both = flower_accounts.membership(link(accepts=SELECTED, fga={"users": {**SELECTED, "namespaces": ["site-b"]}}))
+    assert both is not None
+    assert (both.store_id, both.object, both.relation) == ("s", "service:grid", "has_access")
+    body = {"metadata": {"namespace": "site-a", "labels": {"grid": "blue"}}, "spec": {}}
+    assert both.selects("site-a", {**body, "kind": "BotClient"})
+    assert both.selects("site-a", {**body, "kind": "FederationUser"})
+    bots = flower_accounts.membership(link(accepts=SELECTED))
+    assert bots is not None
+    assert not bots.selects("site-a", {**body, "kind": "FederationUser"})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [link(), link("1.41"), {"role": "client", "platform": {"flower": {"superNode": {}}}}, {"role": "server"}],
+    ids=["nobody is selected", "from 1.34 on", "a client", "no platform"],
+)
+def test_where_nobody_is_selected_nothing_is_written(spec: dict[str, Any]) -> None:
+    """Somebody else sees to the tuples, or there are none."""
+    assert flower_accounts.membership(spec) is None
+
+
+def test_the_members_change_nothing_of_the_file() -> None:
+    """A SuperLink reads where OpenFGA is; whom it lets in OpenFGA says."""
+    block = {"version": "1.33", "openFga": FGA}
+    with_members = {**block, "openFga": {**FGA, "users": SELECTED}}
+    assert rendered({"superLink": block}) == rendered({"superLink": with_members})

@@ -154,7 +154,7 @@ def _index_server(accepted: list[AcceptedBot]) -> dict[str, Sensitive]:
             f"{_named(accepted)}; narrow the selector, or use distribution: Git"
         )
         raise InvalidSpecError(message)
-    return {"token": accepted[0].tokens[0] if accepted else Sensitive("")}
+    return {"token": accepted[0].in_use if accepted else Sensitive("")}
 
 
 def _file_server(identity: ServedIdentity) -> dict[str, Sensitive]:

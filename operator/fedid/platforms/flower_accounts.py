@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fedid.domain.fields import Body, flag, section, text, text_or_none
+from fedid.domain.acceptance import Accepts, parse_selection
+from fedid.domain.fields import Body, flag, section, section_or_empty, text, text_or_none
+from fedid.domain.membership import HAS_ACCESS, Membership
 from fedid.domain.oidc_client import ClientNeeds, Flow
 from fedid.domain.pod_identity import SERVER
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError
 from fedid.platforms.identity import Identity, OidcClient, ServedIdentity
 
-__all__ = ["OpenFga", "Options", "needs", "parse", "render", "residual"]
+__all__ = ["OpenFga", "Options", "membership", "needs", "parse", "render", "residual"]
 
 _VERSION: Final = re.compile(r"1\.(0|[1-9][0-9]{0,2})")
 _FIRST_WITH_VARIABLES: Final = 34
@@ -36,6 +38,8 @@ class OpenFga:
     model_id: str
     relation: str
     object: str
+    users: Accepts | None = None
+    """Which FederationUsers fedid is to let in there; None: nobody, or somebody else sees to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,25 @@ def parse(options: Body, path: str, role: str) -> Options:
         message = f"{where}.{told}; up to 1.33 a SuperLink reads a file in which OpenFGA says who may use it"
         raise InvalidSpecError(message)
     return Options(minor, flag(link, f"{where}.verifyTls", default=True), fga)
+
+
+def membership(spec: Body) -> Membership | None:
+    """Return whom fedid is to let into a SuperLink, None if the manifest is no SuperLink's or selects nobody.
+
+    Args:
+        spec: Of a PodIdentity.
+
+    Raises:
+        InvalidSpecError: A field is missing or means nothing; the message names it.
+    """
+    flower = section_or_empty(section_or_empty(spec, "spec.platform"), "spec.platform.flower")
+    if flower.get("superLink") is None or spec.get("role") != SERVER:
+        return None
+    fga = parse(flower, "spec.platform.flower", SERVER).open_fga
+    bots = parse_selection(spec, "spec.accepts", "would let in every bot")
+    if fga is None or (bots is None and fga.users is None):
+        return None
+    return Membership(fga.store_id, fga.object, fga.relation, bots, fga.users)
 
 
 def needs(_options: Options) -> ClientNeeds:
@@ -148,8 +171,9 @@ def _open_fga(block: Body, path: str) -> OpenFga:
         url=_plain(text(block, f"{path}.url"), f"{path}.url"),
         store_id=_plain(text(block, f"{path}.storeId"), f"{path}.storeId"),
         model_id=_plain(text(block, f"{path}.modelId"), f"{path}.modelId"),
-        relation=_plain(text_or_none(block, f"{path}.relation") or "has_access", f"{path}.relation"),
+        relation=_plain(text_or_none(block, f"{path}.relation") or HAS_ACCESS, f"{path}.relation"),
         object=_plain(text(block, f"{path}.object"), f"{path}.object"),
+        users=parse_selection(block, f"{path}.users", "would let in every user"),
     )
 
 

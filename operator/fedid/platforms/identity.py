@@ -147,7 +147,9 @@ class AcceptedBot:
     client_id: str
     subject: str
     tokens: tuple[Sensitive, ...]
-    """The one in use first, then what is to take its place or was in use before; all of them are good now."""
+    """All that are good now, in an order that a rotation does not change: to a server each change is a reload."""
+    in_use: Sensitive
+    """The one that clients present; the others are to take its place, or were in use before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,7 @@ def renderer(platform: str, options: Body, role: str) -> Renderer:
     Raises:
         InvalidSpecError: There is no such platform, or an option of it means nothing; the message names the field.
     """
-    known = _known(platform, role)
-    parsed = known.parse(options, f"spec.platform.{platform}", role)
+    known, parsed = _parsed(platform, options, role)
     return lambda identity: known.render(identity, parsed)
 
 
@@ -86,10 +85,8 @@ def copy_source(platform: str, options: Body, role: str) -> CopySource | None:
     Raises:
         InvalidSpecError: As `renderer`.
     """
-    known = _known(platform, role)
-    if known.copied_from is None:
-        return None
-    return known.copied_from(known.parse(options, f"spec.platform.{platform}", role))
+    known, parsed = _parsed(platform, options, role)
+    return known.copied_from(parsed) if known.copied_from is not None else None
 
 
 def residual_window(platform: str, options: Body, role: str) -> str | None:
@@ -103,10 +100,8 @@ def residual_window(platform: str, options: Body, role: str) -> str | None:
     Raises:
         InvalidSpecError: As `renderer`.
     """
-    known = _known(platform, role)
-    if known.residual is None:
-        return None
-    return known.residual(known.parse(options, f"spec.platform.{platform}", role), role)
+    known, parsed = _parsed(platform, options, role)
+    return known.residual(parsed, role) if known.residual is not None else None
 
 
 def client_needs(platform: str, options: Body) -> ClientNeeds:
@@ -119,15 +114,13 @@ def client_needs(platform: str, options: Body) -> ClientNeeds:
     Raises:
         InvalidSpecError: An option means nothing; the message names the field.
     """
-    known = _known(platform, SERVER)
-    if known.needs is None:
-        return ClientNeeds()
-    return known.needs(known.parse(options, f"spec.platform.{platform}", SERVER))
+    known, parsed = _parsed(platform, options, SERVER)
+    return known.needs(parsed) if known.needs is not None else ClientNeeds()
 
 
-def _known(platform: str, role: str) -> Platform[Any]:
+def _parsed(platform: str, options: Body, role: str) -> tuple[Platform[Any], Any]:
     found = (_SERVERS.get(platform) if role == SERVER else None) or PLATFORMS.get(platform)
     if found is None:
         message = f"spec.platform.{platform} is no platform; write one of {', '.join(PLATFORMS)}"
         raise InvalidSpecError(message)
-    return found
+    return found, found.parse(options, f"spec.platform.{platform}", role)
