@@ -55,6 +55,7 @@ USER = UserRecord(
     first_name="Ana",
     last_name=None,
     attributes={"locale": ("de",)},
+    email_verified=True,
 )
 
 

@@ -6,10 +6,16 @@ import base64
 import copy
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import pytest
+
+from fedid.adapters.clock import SystemClock
+from fedid.adapters.kubernetes import KubernetesCluster, load_cluster_access
+from fedid.adapters.kubernetes.cluster import CHUNK
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import GROUP_VERSION, PLURALS
 from fedid.domain.sensitive import Sensitive
@@ -300,7 +306,7 @@ class RealClusterWorld:
     def remove_all(self) -> None:
         """Delete what the test left behind."""
         release: Body = {"metadata": {"finalizers": []}}
-        for kind in PLURALS.keys() - {"Federation"}:
+        for kind in PLURALS.keys() - {"Federation", "IdentityApproval", "RevocationReceipt"}:
             for item in self.stack.kube("GET", self.path(kind, "").rstrip("/"), accept=(404,)).get("items", ()):
                 if item["metadata"].get("finalizers"):
                     path = self.path(kind, item["metadata"]["name"])
@@ -341,3 +347,22 @@ __all__ = [
     "SeenEvent",
     "owned_secret",
 ]
+
+
+CLUSTERS = ("fake", "apiserver")
+
+
+@asynccontextmanager
+async def cluster_world(request: pytest.FixtureRequest, chunk: int = CHUNK) -> AsyncIterator[ClusterWorld]:
+    """Yield the cluster that the fixture's parameter names, with no object left behind."""
+    if request.param == "fake":
+        yield FakeClusterWorld()
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    access = await load_cluster_access(kubeconfig=str(stack.paths.operator_kubeconfig), namespace=OPERATOR_NAMESPACE)
+    cluster = KubernetesCluster(access, SystemClock(), chunk=chunk)
+    real = RealClusterWorld(stack, cluster)
+    yield real
+    await cluster.aclose()
+    await access.aclose()
+    real.remove_all()

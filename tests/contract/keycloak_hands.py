@@ -18,11 +18,17 @@ class Hands(Protocol):
     def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> str:
         """Make a role; `brings` names the realm roles that it is made of. Return its id."""
 
+    def bring(self, name: str, brought: str, *, client_id: str | None = None, of_client: str | None = None) -> None:
+        """Have a role (of a client) bring another (of a client) along."""
+
+    def map_group_role(self, path: str, name: str, client_id: str | None = None) -> None:
+        """Map a role to a group."""
+
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
 
-    def add_scope(self, name: str) -> str:
-        """Make a client scope that tokens name; return its id."""
+    def add_scope(self, name: str, *, roles: Iterable[str] = ()) -> str:
+        """Make a client scope that tokens name; `roles` names the realm roles that it lists. Return its id."""
 
     def delete_scope(self, name: str) -> None:
         """Delete a client scope."""
@@ -51,6 +57,24 @@ class Hands(Protocol):
     def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
         """Make a user; return its id."""
 
+    def declare_attribute(self, name: str) -> None:
+        """Declare an attribute in the user profile, for administrators to edit."""
+
+    def add_identity_provider(self, alias: str) -> None:
+        """Make an identity provider."""
+
+    def link_user(self, user_id: str, alias: str, whom: str) -> None:
+        """Link a user to an identity at a provider."""
+
+    def set_password_policy(self, policy: str) -> None:
+        """Ask something of passwords."""
+
+    def switch_required_action(self, alias: str, *, on: bool) -> None:
+        """Switch a required action of the realm on or off."""
+
+    def has_password(self, user_id: str) -> bool:
+        """Tell whether a user has a password."""
+
     def map_role(self, user_id: str, name: str) -> None:
         """Map a realm role to a user."""
 
@@ -75,13 +99,21 @@ class FakeHands:
         """Make a role."""
         return self._realm.add_role(name, client_id=client_id, brings=brings).role_id
 
+    def bring(self, name: str, brought: str, *, client_id: str | None = None, of_client: str | None = None) -> None:
+        """Make a role composite."""
+        self._realm.bring(name, brought, client_id=client_id, of_client=of_client)
+
+    def map_group_role(self, path: str, name: str, client_id: str | None = None) -> None:
+        """Map a role to a group."""
+        self._realm.map_group_role(path, name, client_id)
+
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
         self._realm.delete_role(name)
 
-    def add_scope(self, name: str) -> str:
+    def add_scope(self, name: str, *, roles: Iterable[str] = ()) -> str:
         """Make a client scope."""
-        return self._realm.add_scope(name)
+        return self._realm.add_scope(name, roles=roles)
 
     def delete_scope(self, name: str) -> None:
         """Delete a client scope."""
@@ -120,6 +152,30 @@ class FakeHands:
     def add_user(self, username: str, *, email: str | None = None, owner: str | None = None) -> str:
         """Make a user."""
         return self._realm.add_user(username, email=email, owner=owner)
+
+    def declare_attribute(self, name: str) -> None:
+        """Declare an attribute."""
+        self._realm.declared_attributes.add(name)
+
+    def add_identity_provider(self, alias: str) -> None:
+        """Make an identity provider."""
+        self._realm.identity_providers.add(alias)
+
+    def link_user(self, user_id: str, alias: str, whom: str) -> None:
+        """Link a user."""
+        self._realm.link_user(user_id, alias, whom)
+
+    def set_password_policy(self, policy: str) -> None:
+        """Ask something of passwords."""
+        self._realm.password_policy = policy
+
+    def switch_required_action(self, alias: str, *, on: bool) -> None:
+        """Switch a required action."""
+        (self._realm.required_actions.add if on else self._realm.required_actions.discard)(alias)
+
+    def has_password(self, user_id: str) -> bool:
+        """Look for a password."""
+        return self._realm.users[user_id].password is not None
 
     def map_role(self, user_id: str, name: str) -> None:
         """Map a realm role."""
@@ -160,21 +216,34 @@ class KeycloakHands:
 
     def add_role(self, name: str, *, client_id: str | None = None, brings: Iterable[str] = ()) -> str:
         """Make a role."""
-        area = "" if client_id is None else f"/clients/{self._client_uuid(client_id)}"
+        area = self._area(client_id)
         self.call("POST", f"{area}/roles", {"name": name})
         if members := [self.call("GET", f"/roles/{one}") for one in brings]:
             self.call("POST", f"{area}/roles/{name}/composites", members)
         return str(self.call("GET", f"{area}/roles/{name}")["id"])
 
+    def bring(self, name: str, brought: str, *, client_id: str | None = None, of_client: str | None = None) -> None:
+        """Make a role composite."""
+        self.call("POST", f"{self._area(client_id)}/roles/{name}/composites", [self._role(brought, of_client)])
+
+    def map_group_role(self, path: str, name: str, client_id: str | None = None) -> None:
+        """Map a role to a group."""
+        group_id = self.call("GET", f"/group-by-path{quote(path)}")["id"]
+        area = "realm" if client_id is None else f"clients/{self._client_uuid(client_id)}"
+        self.call("POST", f"/groups/{group_id}/role-mappings/{area}", [self._role(name, client_id)])
+
     def delete_role(self, name: str) -> None:
         """Delete a realm role."""
         self.call("DELETE", f"/roles/{name}")
 
-    def add_scope(self, name: str) -> str:
+    def add_scope(self, name: str, *, roles: Iterable[str] = ()) -> str:
         """Make a client scope."""
         scope = {"name": name, "protocol": "openid-connect", "attributes": {"include.in.token.scope": "true"}}
         self.call("POST", "/client-scopes", scope)
-        return str(next(one["id"] for one in self.call("GET", "/client-scopes") if one["name"] == name))
+        scope_id = str(next(one["id"] for one in self.call("GET", "/client-scopes") if one["name"] == name))
+        if listed := [self.call("GET", f"/roles/{one}") for one in roles]:
+            self.call("POST", f"/client-scopes/{scope_id}/scope-mappings/realm", listed)
+        return scope_id
 
     def delete_scope(self, name: str) -> None:
         """Delete a client scope."""
@@ -229,6 +298,38 @@ class KeycloakHands:
         self.call("POST", "/users", user)
         return str(self.call("GET", f"/users?{urlencode({'username': username, 'exact': 'true'})}")[0]["id"])
 
+    def declare_attribute(self, name: str) -> None:
+        """Declare an attribute."""
+        profile = self.call("GET", "/users/profile")
+        permissions = {"view": ["admin"], "edit": ["admin"]}
+        profile["attributes"].append({"name": name, "permissions": permissions, "multivalued": True})
+        self.call("PUT", "/users/profile", profile)
+
+    def add_identity_provider(self, alias: str) -> None:
+        """Make an identity provider that nobody reaches."""
+        config = {"clientId": "unused", "clientSecret": "unused"}
+        config |= dict.fromkeys(("authorizationUrl", "tokenUrl"), "https://unused.invalid")
+        self.call("POST", "/identity-provider/instances", {"alias": alias, "providerId": "oidc", "config": config})
+
+    def link_user(self, user_id: str, alias: str, whom: str) -> None:
+        """Link a user."""
+        link = {"identityProvider": alias, "userId": whom, "userName": whom}
+        self.call("POST", f"/users/{user_id}/federated-identity/{alias}", link)
+
+    def set_password_policy(self, policy: str) -> None:
+        """Ask something of passwords."""
+        self.call("PUT", "", {"passwordPolicy": policy})
+
+    def switch_required_action(self, alias: str, *, on: bool) -> None:
+        """Switch a required action."""
+        path = f"/authentication/required-actions/{alias}"
+        self.call("PUT", path, {**self.call("GET", path), "enabled": on})
+
+    def has_password(self, user_id: str) -> bool:
+        """Look for a password."""
+        found = self.call("GET", f"/users/{user_id}/credentials")
+        return any(credential["type"] == "password" for credential in found)
+
     def map_role(self, user_id: str, name: str) -> None:
         """Map a realm role."""
         self.call("POST", f"/users/{user_id}/role-mappings/realm", [self.call("GET", f"/roles/{name}")])
@@ -279,6 +380,18 @@ class KeycloakHands:
             self.call("DELETE", f"/roles/{role['name']}", accept=(404,))
         for group in self.call("GET", f"/groups?search={self._prefix}"):
             self.call("DELETE", f"/groups/{group['id']}", accept=(404,))
+        for provider in self.call("GET", f"/identity-provider/instances?search={self._prefix}"):
+            self.call("DELETE", f"/identity-provider/instances/{provider['alias']}", accept=(404,))
+        profile = self.call("GET", "/users/profile")
+        kept = [one for one in profile["attributes"] if not one["name"].startswith(self._prefix)]
+        if kept != profile["attributes"]:
+            self.call("PUT", "/users/profile", {**profile, "attributes": kept})
+
+    def _area(self, client_id: str | None) -> str:
+        return "" if client_id is None else f"/clients/{self._client_uuid(client_id)}"
+
+    def _role(self, name: str, client_id: str | None) -> Any:
+        return self.call("GET", f"{self._area(client_id)}/roles/{name}")
 
     def _client_uuid(self, client_id: str) -> str:
         return str(self.call("GET", f"/clients?clientId={client_id}")[0]["id"])

@@ -35,7 +35,8 @@ def flower_programs() -> Path:
 def flower_environment(home: Path) -> dict[str, str]:
     """Return an environment in which Flower keeps to itself: no telemetry, no look for updates, a home of its own."""
     return {
-        "PATH": os.environ["PATH"],
+        # Its programs start one another by name.
+        "PATH": f"{flower_programs()}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "FLWR_HOME": str(home / ".flwr"),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -61,6 +62,8 @@ class SuperLink:
     program: tuple[str, ...] = ()
     """What is started in place of `flower-superlink`: arguments of Flower's Python."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    isolation: str = "process"
+    """`subprocess` has it run apps."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,7 +82,7 @@ class SuperLink:
         program = [str(programs / "python"), *self.program] if self.program else [str(programs / "flower-superlink")]
         command = [
             *program,
-            *("--host", LOOPBACK, "--port", str(self.port), "--isolation", "process"),
+            *("--host", LOOPBACK, "--port", str(self.port), "--isolation", self.isolation),
             *("--enable-supernode-auth", "--disable-runtime-dependency-installation"),
             *("--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "tls.crt", "--ssl-keyfile", "tls.key"),
         ]
@@ -120,6 +123,8 @@ class SuperNode:
 
     folder: Path
     """Where the Secret is mounted; becomes its home."""
+    isolation: str = "process"
+    """`subprocess` has it run apps."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -136,7 +141,7 @@ class SuperNode:
     def start(self) -> None:
         """Start it as the guide says; returns at once."""
         program = f"{shlex.quote(str(flower_programs() / 'flower-supernode'))} $(cat supernode.args)"
-        own = f"--isolation process --host {LOOPBACK} --port {free_port()}"
+        own = f"--isolation {self.isolation} --host {LOOPBACK} --port {free_port()}"
         with (self.folder / "supernode.log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {program} {own}"],
@@ -169,14 +174,17 @@ def _stop(process: subprocess.Popen[bytes] | None) -> None:
 
 @contextmanager
 def super_link(
-    folder: Path, program: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+    folder: Path,
+    program: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    isolation: str = "process",
 ) -> Iterator[SuperLink]:
-    """Run a SuperLink in an empty folder for as long as the context lasts; `program` as in `SuperLink`."""
+    """Run a SuperLink in an empty folder for as long as the context lasts; the rest as in `SuperLink`."""
     _, certificate = self_signed(folder)
     key = (folder / "server.pem").read_text().removesuffix(certificate)
     for name, text in (("ca.crt", certificate), ("tls.crt", certificate), ("tls.key", key)):
         (folder / name).write_text(text)
-    running = SuperLink(folder, program=program, environment=environment or {})
+    running = SuperLink(folder, program=program, environment=environment or {}, isolation=isolation)
     running.start()
     try:
         yield running

@@ -6,45 +6,37 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fedid.adapters.clock import SystemClock
-from fedid.adapters.kubernetes import KubernetesCluster, load_cluster_access
+from fedid.domain.epoch import Epoch, RememberedEpoch
+from fedid.domain.naming import ObjectKey
+from fedid.domain.receipt import Cause, Presented, Receipt
 from fedid.domain.resources import GROUP_VERSION
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import BackendDeniedError, BackendRejectedError, StaleObjectError
 from tests.contract.cluster_worlds import (
+    CLUSTERS,
     FEDERATION_SPEC,
     OPERATOR_NAMESPACE,
     POD_IDENTITY_SPEC,
     ClusterWorld,
-    FakeClusterWorld,
-    RealClusterWorld,
     SeenEvent,
+    cluster_world,
     owned_secret,
 )
-from tests.testbed.stack import Stack
 
 BOT = "BotClient"
 OURS, OTHERS = "fedid.io/revoke", "example.org/hold"
 
 
-@pytest.fixture(params=["fake", "apiserver"])
+@pytest.fixture(params=CLUSTERS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[ClusterWorld]:
     """Yield one cluster after the other."""
-    if request.param == "fake":
-        yield FakeClusterWorld()
-        return
-    stack: Stack = request.getfixturevalue("stack")
-    access = await load_cluster_access(kubeconfig=str(stack.paths.operator_kubeconfig), namespace=OPERATOR_NAMESPACE)
-    cluster = KubernetesCluster(access, SystemClock())
-    real = RealClusterWorld(stack, cluster)
-    yield real
-    await cluster.aclose()
-    await access.aclose()
-    real.remove_all()
+    async with cluster_world(request) as made:
+        yield made
 
 
 @pytest.fixture
@@ -58,6 +50,47 @@ def meta(body: Mapping[str, Any] | None) -> Mapping[str, Any]:
     assert body is not None
     metadata: Mapping[str, Any] = body["metadata"]
     return metadata
+
+
+# --- receipts
+
+
+def receipt_of(uid: str) -> Receipt:
+    """Return the receipt of a bot."""
+    key, noon = ObjectKey(BOT, "site-a", "trainer"), datetime(2026, 1, 1, 12, tzinfo=UTC)
+    seen = Presented("bot secret of client a", "token endpoint of https://kc", "refused (invalid_client)", noon)
+    return Receipt(key, uid, "local", Cause.DELETED, "", noon, noon, (seen,), noon, ("a note",))
+
+
+async def test_a_receipt_is_written_once(world: ClusterWorld) -> None:
+    """What the operator makes is taken as it is, whatever is optional in it; again, it is there already."""
+    receipt = receipt_of(str(uuid.uuid4()))
+    bare = replace(receipt, what="bare", federation=None, started_at=None, evidence=(), latest_expiry=None, notes=())
+
+    assert await world.cluster.create_receipt(receipt.body())
+    assert not await world.cluster.create_receipt(receipt.body())
+    assert await world.cluster.create_receipt(bare.body())
+    listed = {meta(one)["name"]: one for one in await world.cluster.listing("RevocationReceipt")}
+    assert listed[receipt.name]["spec"] == receipt.spec()
+    assert meta(listed[receipt.name])["labels"]["fedid.io/object-namespace"] == "site-a"
+    assert listed[bare.name]["spec"] == bare.spec()
+
+
+async def test_only_the_very_receipt_is_deleted(world: ClusterWorld) -> None:
+    """By its uid; what is gone is gone."""
+    receipt = receipt_of(str(uuid.uuid4()))
+    await world.cluster.create_receipt(receipt.body())
+
+    async def found() -> list[Mapping[str, Any]]:
+        listed = await world.cluster.listing("RevocationReceipt")
+        return [meta(one) for one in listed if meta(one)["name"] == receipt.name]
+
+    (made,) = await found()
+    await world.cluster.delete_receipt(receipt.name, str(uuid.uuid4()))
+    assert await found() == [made]
+    await world.cluster.delete_receipt(receipt.name, made["uid"])
+    assert await found() == []
+    await world.cluster.delete_receipt(receipt.name, made["uid"])
 
 
 # --- custom resources
@@ -266,9 +299,10 @@ async def test_an_absent_secret_is_none(world: ClusterWorld) -> None:
 
 async def test_a_replaced_secret_keeps_nothing(world: ClusterWorld, owner: Mapping[str, Any]) -> None:
     """Keys, labels and annotations that are not asked for any more go."""
-    created = await world.cluster.create_secret(owned_secret(owner))
+    part_of = {"fedid.io/part-of": owner["metadata"]["name"]}
+    created = await world.cluster.create_secret(owned_secret(owner, labels={**part_of, "old": "1"}))
     assert created is not None
-    wanted = replace(created, data={"other": Sensitive("2")}, labels={"a": "b"}, annotations={})
+    wanted = replace(created, data={"other": Sensitive("2")}, labels={**part_of, "a": "b"}, annotations={})
 
     written = await world.cluster.replace_secret(wanted)
 
@@ -385,6 +419,39 @@ async def test_the_installation_has_one_id(world: ClusterWorld) -> None:
 
     assert len(set(ids)) == 1
     assert str(uuid.UUID(ids[0])) == ids[0]
+
+
+async def test_epochs_are_remembered_by_federation(world: ClusterWorld) -> None:
+    """What is written is read back, beside that of others; what was never written, or is emptied, holds nothing."""
+    cluster, name, other = world.cluster, f"one-{uuid.uuid4()}", f"other.{uuid.uuid4()}"
+    await cluster.installation_id()
+    assert (await cluster.remembered_epoch(name)).epochs == ()
+
+    nothing = await cluster.remembered_epoch(name)
+    begun = await cluster.remember_epoch(name, replace(nothing, begun=Epoch(1, "a")))
+    held = await cluster.remember_epoch(name, replace(begun, held=Epoch(1, "a"), begun=Epoch(2, "b")))
+    neighbour = await cluster.remembered_epoch(other)
+    await cluster.remember_epoch(other, replace(neighbour, held=Epoch(7, "c")))
+
+    assert (await cluster.remembered_epoch(name)).epochs == held.epochs == (Epoch(1, "a"), Epoch(2, "b"))
+    assert (await cluster.remembered_epoch(other)).epochs == (Epoch(7, "c"),)
+    newest = await cluster.remembered_epoch(name)
+    await cluster.remember_epoch(name, RememberedEpoch(version=newest.version))
+    assert (await cluster.remembered_epoch(name)).epochs == ()
+    assert len({await cluster.installation_id() for _ in range(2)}) == 1
+
+
+async def test_of_two_who_remember_an_epoch_one_is_stale(world: ClusterWorld) -> None:
+    """A replica that was paused overwrites nothing of the one that leads."""
+    cluster, name = world.cluster, f"one-{uuid.uuid4()}"
+    await cluster.installation_id()
+    seen = await cluster.remembered_epoch(name)
+    await cluster.remember_epoch(name, replace(seen, held=Epoch(2, "b")))
+
+    with pytest.raises(StaleObjectError):
+        await cluster.remember_epoch(name, replace(seen, held=Epoch(1, "a")))
+
+    assert (await cluster.remembered_epoch(name)).held == Epoch(2, "b")
 
 
 async def test_an_event_is_told(world: ClusterWorld) -> None:

@@ -13,11 +13,11 @@ from fedid.domain.label_selector import LabelSelector
 from fedid.domain.pods import NUDGE_ANNOTATION, Nudge
 from fedid.errors import BackendDeniedError, BackendRejectedError
 from tests.contract.cluster_worlds import (
+    CLUSTERS,
     MERGE_PATCH,
     OPERATOR_NAMESPACE,
     ClusterWorld,
-    FakeClusterWorld,
-    RealClusterWorld,
+    cluster_world,
 )
 from tests.fakes.pods import Body, pod_manifest
 from tests.testbed.stack import Stack
@@ -26,20 +26,11 @@ TRAINER = LabelSelector({"app": "trainer"}, ())
 FIRST, SECOND = Nudge("7", 1), Nudge("7", 2)
 
 
-@pytest.fixture(params=["fake", "apiserver"])
+@pytest.fixture(params=CLUSTERS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[ClusterWorld]:
     """Yield one cluster after the other; the real one lists two pods at a time."""
-    if request.param == "fake":
-        yield FakeClusterWorld()
-        return
-    stack: Stack = request.getfixturevalue("stack")
-    access = await load_cluster_access(kubeconfig=str(stack.paths.operator_kubeconfig), namespace=OPERATOR_NAMESPACE)
-    cluster = KubernetesCluster(access, SystemClock(), chunk=2)
-    real = RealClusterWorld(stack, cluster)
-    yield real
-    await cluster.aclose()
-    await access.aclose()
-    real.remove_all()
+    async with cluster_world(request, chunk=2) as made:
+        yield made
 
 
 def trainer(world: ClusterWorld, name: str = "trainer-1", **wanted: object) -> Body:

@@ -15,11 +15,12 @@ from fedid.domain.pods import Pod, pod_of
 from fedid.domain.workloads import HASH_ANNOTATION, RESTARTED_ANNOTATION, Owner, Workload
 from fedid.errors import BackendDeniedError, StaleObjectError
 from tests.contract.cluster_worlds import (
+    CLUSTERS,
     MERGE_PATCH,
     OPERATOR_NAMESPACE,
     ClusterWorld,
-    FakeClusterWorld,
     RealClusterWorld,
+    cluster_world,
 )
 from tests.fakes.pods import pod_manifest
 from tests.fakes.workloads import controlled, workload_manifest
@@ -29,20 +30,11 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
-@pytest.fixture(params=["fake", "apiserver"])
+@pytest.fixture(params=CLUSTERS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[ClusterWorld]:
     """Yield one cluster after the other."""
-    if request.param == "fake":
-        yield FakeClusterWorld()
-        return
-    stack: Stack = request.getfixturevalue("stack")
-    access = await load_cluster_access(kubeconfig=str(stack.paths.operator_kubeconfig), namespace=OPERATOR_NAMESPACE)
-    cluster = KubernetesCluster(access, SystemClock())
-    real = RealClusterWorld(stack, cluster)
-    yield real
-    await cluster.aclose()
-    await access.aclose()
-    real.remove_all()
+    async with cluster_world(request) as made:
+        yield made
 
 
 def template(world: ClusterWorld) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def person(subject: Subject, suffix: str = "ana", *, groups: frozenset[str] = fr
         first_name="Ana",
         last_name="Novak",
         groups=groups,
+        email_verified=False,
     )
 
 

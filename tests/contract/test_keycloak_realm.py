@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from fedid.adapters.keycloak.refusals import NEEDED_ROLES, VIEW_EVENTS
 from fedid.domain.realm import ClientRecord, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import BackendDeniedError, BackendRejectedError
 from tests.contract.conftest import OPERATOR_WITH_SECRET, KeycloakSubject, operator_with_secret
 from tests.testbed.keycloak_realm import OPERATOR, OPERATOR_ROLES, REALM
+from tests.testbed.paths import REPOSITORY
 from tests.testbed.stack import Stack
+
+BROUGHT_BY_KEYCLOAK = {"query-clients", "query-groups", "query-users", "view-clients", "view-users"}
+"""Roles of realm-management that come along with others as composites."""
 
 
 def bot(client_id: str) -> ClientRecord:
@@ -114,8 +120,20 @@ class TestRights:
     """Least privilege, and which one is missing."""
 
     def test_documented(self) -> None:
-        """The testbed grants what the adapter says that it needs."""
-        assert sorted(OPERATOR_ROLES) == ["manage-clients", "manage-users", "view-realm"]
+        """The testbed grants what the adapter says that it needs, and the README lists that and what is useful."""
+        assert set(OPERATOR_ROLES) == set(NEEDED_ROLES) == {"manage-clients", "manage-users", "view-realm"}
+        section = (REPOSITORY / "README.md").read_text().partition("## What the operator may do in Keycloak")[2]
+        rows = re.findall(r"^\| `([a-z-]+)`(, not needed)? \|", section.partition("\n## ")[0], re.MULTILINE)
+        assert {role for role, optional in rows if not optional} == set(NEEDED_ROLES)
+        assert {role for role, optional in rows if optional} == {VIEW_EVENTS}
+
+    async def test_exactly_these(self, keycloak: KeycloakSubject) -> None:
+        """The client as which these tests call every part of the port has those roles and the useful one alone."""
+        minted = await keycloak.provider().mint(operator_with_secret(keycloak.stack))
+        assert minted is not None
+        held = {client: set(roles) for client, roles in minted.claims.client_roles.items()}
+        assert held.pop("realm-management") - BROUGHT_BY_KEYCLOAK == {*OPERATOR_ROLES, VIEW_EVENTS}
+        assert set(held) <= {"account"}
 
     @pytest.mark.parametrize("missing", OPERATOR_ROLES)
     async def test_missing_role(self, keycloak: KeycloakSubject, missing: str) -> None:
@@ -250,6 +268,5 @@ class TestUserProfile:
             user = UserRecord(None, f"ana-{policy.lower()}", "owner", "object", True, None, None, None)
             user_id = await provider.create_user(user)
             assert user_id is not None
-            assert await provider.read_user(user_id) == replace(
-                user, user_id=user_id, owner="owner" if kept else None, object_name="object" if kept else None
-            )
+            marks = {"owner": "owner", "object_name": "object"} if kept else {"owner": None, "object_name": None}
+            assert await provider.read_user(user_id) == replace(user, user_id=user_id, email_verified=False, **marks)

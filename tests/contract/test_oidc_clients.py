@@ -15,7 +15,7 @@ from fedid.domain.bot import DesiredSecretRotation
 from fedid.domain.bot_record import client_differences, corrected
 from fedid.domain.oidc_client import ClaimSource, Flow, MappedClaim
 from fedid.domain.oidc_client_record import DesiredOidcClient, oidc_client_record
-from fedid.domain.realm import ClientRecord, scope_changes
+from fedid.domain.realm import ClientRecord, ClientScope, scope_changes
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import BackendRejectedError
@@ -157,6 +157,38 @@ async def test_flows_can_be_switched(subject: Subject) -> None:
     found = await read(subject, client.client_uuid)
     assert client_differences(wanted, found) == ()
     assert await subject.provider.mint(credentials(found)) is not None
+
+
+class TestRolesInTokens:
+    """A client without full scope shows those roles that its client scopes list, and the holder has."""
+
+    @pytest.mark.parametrize("optional", [False, True])
+    async def test_what_a_scope_lists_and_is_held(self, subject: Subject, *, optional: bool) -> None:
+        """Neither a role that no scope lists, nor one that a scope lists and nobody was given."""
+        names = {one: subject.name(one) for one in ("both", "held", "listed")}
+        for name in names.values():
+            subject.hands.add_role(name)
+        scope = ClientScope(
+            subject.name("roles"),
+            subject.hands.add_scope(subject.name("roles"), roles=[names["both"], names["listed"]]),
+            optional,
+        )
+        found = await created(subject, desired(subject, {Flow.CLIENT_CREDENTIALS}))
+        account = await subject.provider.service_account_id(found.client_uuid)
+        for one in ("both", "held"):
+            subject.hands.map_role(account, names[one])
+
+        async def shown(scopes: frozenset[str] = frozenset()) -> set[str]:
+            minted = await subject.provider.mint(credentials(found), scopes)
+            assert minted is not None
+            return set(minted.claims.realm_roles & set(names.values()))
+
+        assert await shown() == set()
+        await subject.provider.add_client_scope(found.client_uuid, scope)
+        assert await shown() == (set() if optional else {names["both"]})
+        assert await shown(frozenset({scope.name})) == {names["both"]}
+        await subject.provider.remove_client_scope(found.client_uuid, scope)
+        assert await shown() == set()
 
 
 class TestProof:

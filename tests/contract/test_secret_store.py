@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fedid.domain.epoch import Epoch, epoch_in, epoch_path
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, StoredEntry, VaultMark
 from fedid.errors import BackendRejectedError, InvalidSpecError, OwnershipConflictError, StaleObjectError
@@ -261,6 +262,34 @@ async def test_names_are_the_entries_of_a_folder(world: StoreWorld) -> None:
 
     assert await world.store.names(folder) == ("a", "b")
     assert await world.store.names(f"{world.prefix}/none") == ()
+    assert await world.store.folders(folder) == ("deep",)
+    assert await world.store.folders(f"{folder}/deep") == ()
+    assert await world.store.folders(f"{world.prefix}/none") == ()
+
+
+async def test_the_folders_of_the_prefix_itself(world: StoreWorld) -> None:
+    """With the rights that the guide gives they can be listed, those without data included, and none that is empty."""
+    await world.store.write(f"{world.prefix}/a/client", sensitive(t="1"), OURS, version=None, retention=FOR_EVER)
+    prefix, _, own = world.prefix.partition("/")
+    assert own.split("/")[0] in await world.store.folders(prefix)
+
+
+@only_v2
+async def test_an_epoch_moves_by_check_and_set(world: StoreWorld) -> None:
+    """The place of the record can be made, read and moved on with the rights that the guide gives; of two one wins."""
+    path = epoch_path(world.prefix, "installation-1", "local.example")
+    first = await world.store.write(path, Epoch(1, "a").data(), OURS, version=None, retention=FOR_EVER)
+    with pytest.raises(StaleObjectError):
+        await world.store.write(path, Epoch(1, "b").data(), OURS, version=None, retention=FOR_EVER)
+    await world.store.write(path, Epoch(2, "c").data(), OURS, version=first, retention=FOR_EVER)
+    with pytest.raises(StaleObjectError):
+        await world.store.write(path, Epoch(2, "d").data(), OURS, version=first, retention=FOR_EVER)
+
+    found = await world.store.read(path, OURS.owner)
+
+    assert found is not None
+    assert epoch_in(found.data) == Epoch(2, "c")
+    assert await world.store.destroy(path, OURS.owner)
 
 
 @pytest.mark.parametrize("bad", BAD_PATHS)
@@ -271,6 +300,7 @@ async def test_no_path_leaves_its_folder(world: StoreWorld, bad: str) -> None:
         world.store.write(bad, sensitive(a="1"), OURS, version=None, retention=FOR_EVER),
         world.store.destroy(bad, OURS.owner),
         world.store.names(bad),
+        world.store.folders(bad),
         world.store.probe(bad),
     ):
         with pytest.raises(InvalidSpecError):

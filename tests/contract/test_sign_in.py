@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from fedid.domain.bot import DesiredSecretRotation
-from fedid.domain.grants import Verdict
+from fedid.domain.judgement import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.oidc_client import Flow, parse_oidc_client
 from fedid.domain.oidc_client_record import DesiredOidcClient, desired_oidc_clients, oidc_client_record

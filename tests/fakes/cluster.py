@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedid.domain.conditions import rfc3339
+from fedid.domain.epoch import RememberedEpoch
 from fedid.domain.label_selector import LabelSelector
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pods import NUDGE_ANNOTATION, Nudge, Pod, pod_of
-from fedid.domain.resources import GROUP_VERSION
+from fedid.domain.resources import GROUP_VERSION, REVOCATION_RECEIPT
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.workloads import Owner, Workload
@@ -97,8 +98,11 @@ class FakeCluster:
         self.on_change: Callable[[Body, bool], None] | None = None
         """Told each changed body and whether it is deleted, as a watch would."""
         self.installation = str(uuid.uuid4())
+        self.epochs: dict[str, RememberedEpoch] = {}
+        """What is remembered, by Federation; written like the Lease, and not counted as writes either."""
         self._now = now
-        self._version = 0
+        self.version = 0
+        """The newest resourceVersion."""
         for name in ("default", OPERATOR_NAMESPACE):
             self.add_namespace(name)
 
@@ -250,6 +254,29 @@ class FakeCluster:
         self.failures.strike("restart_workload", str(key), "after")
         return True
 
+    async def create_receipt(self, receipt: Mapping[str, object]) -> bool:
+        """Create a receipt; False if the name is taken."""
+        made = copy.deepcopy(dict(receipt))
+        key = key_of(made)
+        await self._begin("create_receipt", str(key))
+        if key in self.bodies:
+            return False
+        made["metadata"] = {**self._new_metadata(key.name), **_metadata(receipt)}
+        self.bodies[key] = made
+        self._write("create_receipt", str(key))
+        self._touch(made)
+        self.failures.strike("create_receipt", str(key), "after")
+        return True
+
+    async def delete_receipt(self, name: str, uid: str) -> None:
+        """Delete that very receipt."""
+        key = ObjectKey(REVOCATION_RECEIPT, "", name)
+        await self._begin("delete_receipt", str(key))
+        if key in self.bodies and self.bodies[key]["metadata"]["uid"] == uid:
+            self._write("delete_receipt", str(key))
+            self.delete(REVOCATION_RECEIPT, None, name)
+        self.failures.strike("delete_receipt", str(key), "after")
+
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace."""
         await self._begin("read_own_secret", f"Secret/{OPERATOR_NAMESPACE}/{name}")
@@ -260,6 +287,22 @@ class FakeCluster:
         """Return the id."""
         await self._begin("installation_id", "")
         return self.installation
+
+    async def remembered_epoch(self, federation: str) -> RememberedEpoch:
+        """Return what is remembered of a Federation."""
+        await self._begin("remembered_epoch", federation)
+        return self.epochs.get(federation, RememberedEpoch(version="0"))
+
+    async def remember_epoch(self, federation: str, remembered: RememberedEpoch) -> RememberedEpoch:
+        """Replace that if nobody did so since."""
+        await self._begin("remember_epoch", federation)
+        if self.epochs.get(federation, RememberedEpoch(version="0")).version != remembered.version:
+            message = "the ConfigMap changed"
+            raise StaleObjectError(message)
+        self.version += 1
+        self.epochs[federation] = replace(remembered, version=str(self.version))
+        self.failures.strike("remember_epoch", federation, "after")
+        return self.epochs[federation]
 
     async def emit(self, body: Mapping[str, object], *, reason: str, message: str, warning: bool, action: str) -> None:
         """Keep the Event; one that is made to fail is lost."""
@@ -354,8 +397,8 @@ class FakeCluster:
 
     def put_secret_by_hand(self, secret: MountedSecret) -> MountedSecret:
         """Store a Secret as it is, with a new resourceVersion (and uid, if it has none)."""
-        self._version += 1
-        stored = replace(secret, uid=secret.uid or str(uuid.uuid4()), resource_version=str(self._version))
+        self.version += 1
+        stored = replace(secret, uid=secret.uid or str(uuid.uuid4()), resource_version=str(self.version))
         self.secrets[secret.namespace, secret.name] = stored
         return stored
 
@@ -366,9 +409,9 @@ class FakeCluster:
 
     def _touch(self, body: Body) -> None:
         """Give the body a new resourceVersion, and let it go if nothing holds it any more."""
-        self._version += 1
+        self.version += 1
         metadata = body["metadata"]
-        metadata["resourceVersion"] = str(self._version)
+        metadata["resourceVersion"] = str(self.version)
         gone = "deletionTimestamp" in metadata and not metadata.get("finalizers")
         if gone:
             self.bodies.pop(key_of(body), None)

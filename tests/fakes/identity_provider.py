@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
 
 from fedid.domain.realm import (
     ClientRecord,
@@ -18,18 +17,19 @@ from fedid.domain.realm import (
     RealmFacts,
     RealmScopes,
     Role,
-    RoleMappings,
+    RoleName,
     SecretPolicy,
-    UserRecord,
 )
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientAuthentication, MintedToken, TokenClaims
-from fedid.errors import BackendRejectedError, OwnershipConflictError, StaleObjectError
+from fedid.errors import BackendRejectedError
 from tests.fakes.failures import Failures
-from tests.fakes.realm import FakeRealm, FakeUser
+from tests.fakes.realm import FakeRealm
 from tests.fakes.survey import FakeSurvey
+from tests.fakes.users import BACKEND, FakeUsers, raise_gone
 
-BACKEND = "keycloak"
+BROUGHT_LIFE = timedelta(minutes=5)
+"""For how long it is remembered what roles and groups bring along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class IdentityCall:
     """Internal id, client id, user id or username that it is about; empty if there is none."""
 
 
-class FakeIdentityProvider(FakeSurvey):
+class FakeIdentityProvider(FakeUsers, FakeSurvey):
     """An `IdentityProvider`; `realm` is what lies behind it."""
 
     def __init__(
@@ -64,6 +64,7 @@ class FakeIdentityProvider(FakeSurvey):
         self.clock_uncertainty = timedelta()
         """By how much the upper bound of Keycloak's clock lies above the lower one."""
         self.closed = False
+        self._brought: dict[tuple[str | None, str], tuple[frozenset[RoleName], datetime]] = {}
 
     async def probe(self) -> RealmFacts:
         """Return what a healthy realm would."""
@@ -116,7 +117,7 @@ class FakeIdentityProvider(FakeSurvey):
         await self._begin("update_client", client.client_uuid)
         old = self.realm.clients.get(client.client_uuid)
         if old is None:
-            _raise_gone("client")
+            raise_gone("client")
         attributes = {**old.attributes, **client.attributes}
         uris = {**old.uris, **client.uris}
         self.realm.clients[client.client_uuid] = replace(
@@ -147,7 +148,7 @@ class FakeIdentityProvider(FakeSurvey):
         await self._begin("service_account_id", client_uuid)
         client = self.realm.clients.get(client_uuid)
         if client is None:
-            _raise_gone("client")
+            raise_gone("client")
         if not client.flags.get("serviceAccountsEnabled"):
             message = f"client {client.client_id} has no service account"
             raise BackendRejectedError(message, backend=BACKEND)
@@ -186,7 +187,7 @@ class FakeIdentityProvider(FakeSurvey):
         await self._begin("keep_secret", client_uuid)
         client = self.realm.clients.get(client_uuid)
         if client is None:
-            _raise_gone("client")
+            raise_gone("client")
         kept = self.realm.regenerate_secret(client_uuid)
         self._wrote("keep_secret", client_uuid)
         return kept
@@ -209,108 +210,31 @@ class FakeIdentityProvider(FakeSurvey):
         """Return those roles of a client that exist."""
         return await self._roles(client_id, names)
 
-    async def role_mappings(self, user_id: str) -> RoleMappings:
-        """Return what is mapped to a user, the realm's default role left out."""
-        await self._begin("role_mappings", user_id)
-        user = self._user(user_id)
-        held = {self.realm.roles[one] for one in user.role_ids if one != self.realm.default_role.role_id}
-        return RoleMappings(
-            realm=frozenset(role for role in held if role.client_id is None),
-            client=frozenset(role for role in held if role.client_id is not None),
-        )
+    async def roles_with_role(self, role: RoleName) -> frozenset[RoleName]:
+        """Return what comes along with a role; from a cache, so not counted as a call."""
+        client_id, name = role
+        found = [one.role_id for one in (await self._roles(client_id, frozenset({name}))).values()]
+        return self._remembered(role, self.realm.brought(found) - {role})
 
-    async def add_roles(self, user_id: str, roles: frozenset[Role]) -> None:
-        """Map roles, all or none."""
-        await self._begin("add_roles", user_id)
-        user = self._user(user_id)
-        user.role_ids |= self._ids(roles)
-        self._wrote("add_roles", user_id)
-
-    async def remove_roles(self, user_id: str, roles: frozenset[Role]) -> None:
-        """Unmap roles, all or none."""
-        await self._begin("remove_roles", user_id)
-        user = self._user(user_id)
-        user.role_ids -= self._ids(roles)
-        self._wrote("remove_roles", user_id)
-
-    # Users
-
-    async def create_user(self, user: UserRecord) -> str | None:
-        """Create a user unless its name is taken."""
-        await self._begin("create_user", user.username)
-        if missing := sorted(user.groups - self.realm.groups.keys()):
-            message = f"there is no group {', '.join(missing)}"
-            raise BackendRejectedError(message, backend=BACKEND, reason="GroupMissing")
-        self._check_fields(user)
-        if self.realm.user(user.username) is not None:
-            return None
-        self._check_email(user)
-        user_id = self.realm.put_user(user)
-        self._wrote("create_user", user.username)
-        return user_id
-
-    async def read_user(self, user_id: str) -> UserRecord | None:
-        """Return a user by id."""
-        await self._begin("read_user", user_id)
-        user = self.realm.users.get(user_id)
-        return None if user is None else user.record
-
-    async def find_user(self, username: str) -> UserRecord | None:
-        """Return a user by name."""
-        await self._begin("find_user", username)
-        user = self.realm.user(username)
-        return None if user is None else user.record
-
-    async def user_groups(self, user_id: str) -> Mapping[str, str]:
-        """Return a user's groups."""
-        await self._begin("user_groups", user_id)
-        return {path: self.realm.groups[path] for path in sorted(self._user(user_id).groups)}
-
-    async def group_ids(self, paths: frozenset[str]) -> Mapping[str, str]:
-        """Return those groups that exist; from a cache, so not counted as a call."""
+    async def roles_with_group(self, path: str) -> frozenset[RoleName]:
+        """Return what a member of a group has by it, likewise."""
         await asyncio.sleep(0)
-        return {path: self.realm.groups[path] for path in sorted(paths) if path in self.realm.groups}
+        above = [
+            one for one in self.realm.group_roles if path in self.realm.groups and f"{path}/".startswith(f"{one}/")
+        ]
+        role_ids = {role_id for one in above for role_id in self.realm.group_roles[one]}
+        return self._remembered((None, path), self.realm.brought(role_ids))
 
-    async def update_user(self, user: UserRecord) -> None:
-        """Replace a user's own fields."""
-        user_id = user.user_id or ""
-        await self._begin("update_user", user_id)
-        old = self._user(user_id)
-        self._check_fields(user)
-        self._check_email(user)
-        old.record = self.realm.kept(replace(user, username=old.record.username, groups=frozenset()))
-        self._wrote("update_user", user_id)
+    def forget_brought_roles(self) -> None:
+        """Empty the cache."""
+        self._brought.clear()
 
-    async def join_group(self, user_id: str, group_id: str) -> None:
-        """Add a user to a group."""
-        await self._begin("join_group", user_id)
-        path = self._path(group_id)
-        if path is None:
-            _raise_gone("group")
-        self._user(user_id).groups.add(path)
-        self._wrote("join_group", user_id)
-
-    async def leave_group(self, user_id: str, group_id: str) -> None:
-        """Take a user out of a group."""
-        await self._begin("leave_group", user_id)
-        path, user = self._path(group_id), self.realm.users.get(user_id)
-        if path is not None and user is not None and path in user.groups:
-            user.groups.discard(path)
-            self._wrote("leave_group", user_id)
-
-    async def end_sessions(self, user_id: str) -> None:
-        """End all sessions of a user."""
-        await self._begin("end_sessions", user_id)
-        user = self.realm.users.get(user_id)
-        if user is not None:
-            user.sessions.clear()
-            self._wrote("end_sessions", user_id)
-
-    async def delete_user(self, user_id: str) -> None:
-        """Delete a user if it is there."""
-        await self._begin("delete_user", user_id)
-        if self.realm.users.pop(user_id, None) is not None:
-            self._wrote("delete_user", user_id)
+    def _remembered(self, source: tuple[str | None, str], now: frozenset[RoleName]) -> frozenset[RoleName]:
+        """Return what was answered lately, else what is true now."""
+        known = self._brought.get(source)
+        if known is None or self.realm.now() - known[1] > BROUGHT_LIFE:
+            known = self._brought[source] = (now, self.realm.now())
+        return known[0]
 
     # Tokens
 
@@ -393,43 +317,12 @@ class FakeIdentityProvider(FakeSurvey):
 
     def _check_scope(self, client_uuid: str, scope: ClientScope) -> None:
         if client_uuid not in self.realm.clients:
-            _raise_gone("client")
+            raise_gone("client")
         if self.realm.scopes.get(scope.name) != scope.scope_id:
-            _raise_gone("scope")
-
-    def _ids(self, roles: frozenset[Role]) -> set[str]:
-        if any(self.realm.roles.get(role.role_id) is None for role in roles):
-            _raise_gone("role")
-        return {role.role_id for role in roles}
-
-    def _user(self, user_id: str) -> FakeUser:
-        user = self.realm.users.get(user_id)
-        if user is None:
-            _raise_gone("user")
-        return user
-
-    def _path(self, group_id: str) -> str | None:
-        return next((path for path, one in self.realm.groups.items() if one == group_id), None)
-
-    def _check_fields(self, user: UserRecord) -> None:
-        if user.email and "@" not in user.email:
-            message = "email: error-invalid-email"
-            raise BackendRejectedError(message, backend=BACKEND)
-
-    def _check_email(self, user: UserRecord) -> None:
-        email = (user.email or "").lower()
-        for other in self.realm.users.values():
-            if email and other.record.email == email and other.record.user_id != user.user_id:
-                message = "the e-mail address belongs to another user"
-                raise OwnershipConflictError(message, backend=BACKEND)
+            raise_gone("scope")
 
     def _issue(self, client: ClientRecord, scopes: frozenset[str] = frozenset()) -> Sensitive:
         if not client.flags["serviceAccountsEnabled"] or client.flags["publicClient"]:
             message = f"client {client.client_id} has no service account or is public"
             raise BackendRejectedError(message, backend=BACKEND)
         return self.realm.issue(client, scopes)
-
-
-def _raise_gone(what: str) -> NoReturn:
-    message = f"the {what} is gone"
-    raise StaleObjectError(message)

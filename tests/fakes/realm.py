@@ -17,7 +17,16 @@ from urllib.parse import urlsplit
 from fedid.adapters.signing_keys import signing_key
 from fedid.domain.bot_authentication import FEDERATED_JWT, SIGNED_JWT
 from fedid.domain.drift import AdminEvent
-from fedid.domain.realm import CLIENT_SECRET, ClientRecord, ProtocolMapper, Role, SecretPolicy, UserRecord
+from fedid.domain.realm import (
+    CLIENT_SECRET,
+    ClientRecord,
+    IdentityProviderLink,
+    ProtocolMapper,
+    Role,
+    RoleName,
+    SecretPolicy,
+    UserRecord,
+)
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import AssertionFile, ClientAuthentication, ClientCredentials, PrivateKey, TokenClaims
 from fedid.errors import BackendRejectedError
@@ -63,6 +72,7 @@ class FakeUser:
     role_ids: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
     sessions: list[FakeSession] = field(default_factory=list)
+    password: Sensitive | None = None
 
 
 class FakeRealm:
@@ -95,7 +105,10 @@ class FakeRealm:
         """Ids of the roles that a composite role brings along, by its id."""
         self.groups: dict[str, str] = {}
         """Id by path."""
+        self.group_roles: dict[str, set[str]] = {}
+        """Ids of the roles that are mapped to a group itself, by path."""
         self.scopes: dict[str, str] = {}
+        self.scope_roles: dict[str, set[str]] = {}
         """Id by name."""
         self.default_scopes, self.optional_scopes = set(DEFAULT_SCOPES), set(OPTIONAL_SCOPES)
         """What a new client gets."""
@@ -112,6 +125,17 @@ class FakeRealm:
         """What the realm's SSO Session Max caps every token to."""
         self.secret_policy: SecretPolicy | None = None
         """Lets clients with fedid's attribute have two secrets."""
+        self.declared_attributes: set[str] = set()
+        """Of the user profile, besides our marks; others are dropped without a word."""
+        self.required_actions = {"CONFIGURE_TOTP", "UPDATE_PASSWORD", "UPDATE_PROFILE", "VERIFY_EMAIL"}
+        """Those that are switched on."""
+        self.identity_providers: set[str] = set()
+        self.password_policy = ""
+        self.sends_mail = False
+        self.mail_failure: str | None = None
+        """What Keycloak says when its mail server does not take a mail."""
+        self.mails: list[tuple[str, frozenset[str]]] = []
+        """To which user (id), and for which required actions."""
         self.owner_attributes_kept = True
         """Whether the user profile declares our marks; if not they are dropped without a word."""
         for scope in (*DEFAULT_SCOPES, *OPTIONAL_SCOPES):
@@ -136,6 +160,24 @@ class FakeRealm:
         self.roles[role.role_id] = role
         self.members[role.role_id] = members
         return role
+
+    def bring(self, name: str, brought: str, *, client_id: str | None = None, of_client: str | None = None) -> None:
+        """Have a role (of a client) bring another (of a client) along, by hand."""
+        role = self.role(name, client_id)
+        area = f"clients/{role.client_uuid}/" if role.client_uuid is not None else ""
+        self.note(f"{area}roles/{name}/composites")
+        self.members[role.role_id].add(self.role(brought, of_client).role_id)
+        self.roles[role.role_id] = replace(role, composite=True)
+
+    def map_group_role(self, path: str, name: str, client_id: str | None = None) -> None:
+        """Map a role to a group by hand."""
+        area = "realm" if client_id is None else "clients/" + self.role(name, client_id).client_uuid
+        self.note(f"groups/{self.groups[path]}/role-mappings/{area}")
+        self.group_roles.setdefault(path, set()).add(self.role(name, client_id).role_id)
+
+    def brought(self, role_ids: Iterable[str]) -> frozenset[RoleName]:
+        """Return these roles, and all that come along with them."""
+        return frozenset((self.roles[one].client_id, self.roles[one].name) for one in self._with_members(role_ids))
 
     def role(self, name: str, client_id: str | None = None) -> Role:
         """Return a role by name."""
@@ -172,12 +214,14 @@ class FakeRealm:
         self.note(f"groups/{self.groups[path]}")
         for gone in [one for one in self.groups if one == path or one.startswith(f"{path}/")]:
             del self.groups[gone]
+            self.group_roles.pop(gone, None)
             for user in self.users.values():
                 user.groups.discard(gone)
 
-    def add_scope(self, name: str) -> str:
-        """Make a client scope; return its id."""
+    def add_scope(self, name: str, *, roles: Iterable[str] = ()) -> str:
+        """Make a client scope; `roles` names the realm roles that it lists. Return its id."""
         self.scopes[name] = new_id()
+        self.scope_roles[name] = {self.role(one).role_id for one in roles}
         return self.scopes[name]
 
     def delete_scope(self, name: str) -> None:
@@ -303,20 +347,44 @@ class FakeRealm:
         """Make a user as somebody else does; return its id."""
         return self.put_user(UserRecord(None, username, owner, None, True, email, None, None))
 
-    def put_user(self, user: UserRecord) -> str:
-        """Make a user with its groups; return its id."""
+    def link_user(self, user_id: str, alias: str, whom: str) -> None:
+        """Link a user to an identity at a provider by hand."""
+        self.note(f"users/{user_id}/federated-identity/{alias}")
+        user = self.users[user_id]
+        others = {link for link in user.record.links if link.alias != alias}
+        user.record = replace(user.record, links=frozenset({*others, IdentityProviderLink(alias, whom, whom)}))
+
+    def put_user(self, user: UserRecord, password: Sensitive | None = None) -> str:
+        """Make a user with its groups, and what else comes with a create; return its id."""
         user_id = new_id()
+        actions = user.required_actions & self.required_actions
+        made = replace(
+            user,
+            user_id=user_id,
+            username=user.username.lower(),
+            groups=frozenset(),
+            required_actions=actions | ({"UPDATE_PASSWORD"} if password is not None else set()),
+            links=frozenset(link for link in user.links if link.alias in self.identity_providers),
+        )
         self.users[user_id] = FakeUser(
-            self.kept(replace(user, user_id=user_id, username=user.username.lower(), groups=frozenset())),
+            self.kept(made),
             role_ids={self.default_role.role_id},
             groups=set(user.groups),
+            password=password,
         )
         return user_id
 
     def kept(self, user: UserRecord) -> UserRecord:
         """Return what Keycloak keeps of a user."""
         email = user.email.lower() if user.email else None
-        kept = replace(user, email=email, first_name=user.first_name or None, last_name=user.last_name or None)
+        kept = replace(
+            user,
+            email=email,
+            first_name=user.first_name or None,
+            last_name=user.last_name or None,
+            email_verified=bool(user.email_verified),
+            attributes={name: v for name, v in user.attributes.items() if v and name in self.declared_attributes},
+        )
         return kept if self.owner_attributes_kept else replace(kept, owner=None, object_name=None)
 
     def change_user(self, user_id: str, **changes: object) -> None:
@@ -337,7 +405,11 @@ class FakeRealm:
         lifespan = client.attributes.get("access.token.lifespan")
         lifetime = timedelta(seconds=int(lifespan)) if lifespan else DEFAULT_LIFETIME
         account = self.account_of(client.client_uuid)
-        held = [self.roles[one] for one in self._with_members(account.role_ids) if client.flags["fullScopeAllowed"]]
+        role_ids = self._with_members(account.role_ids)
+        if not client.flags["fullScopeAllowed"]:
+            listed = [self.scope_roles[one] for one in client.default_scopes | scopes]
+            role_ids &= self._with_members(role_id for some in listed for role_id in some)
+        held = [self.roles[one] for one in role_ids]
         clients = sorted({role.client_id for role in held if role.client_id is not None})
         claims = TokenClaims(
             issuer=self.issuer_url,

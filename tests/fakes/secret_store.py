@@ -67,6 +67,8 @@ class FakeSecretStore:
         """
         self.kv_version = kv_version
         self.entries: dict[str, FakeEntry] = {}
+        self.records: dict[str, FakeEntry] = {}
+        """What an installation tells of itself, below `.fedid`; neither entries nor writes of any identity."""
         self.calls: list[StoreCall] = []
         """Every call, in order."""
         self.writes: list[StoreCall] = []
@@ -103,7 +105,7 @@ class FakeSecretStore:
 
     async def _read(self, operation: str, path: str, owner: str | None) -> StoredEntry | None:
         await self._begin(operation, path)
-        entry = self.entries.get(path)
+        entry = self._lying_at(path).get(path)
         if entry is None:
             return None
         found = None if entry.mark is None else entry.mark.owner
@@ -116,7 +118,8 @@ class FakeSecretStore:
     ) -> int:
         """Write under our mark with check-and-set."""
         await self._begin("write", path)
-        entry = self.entries.get(path)
+        entries = self._lying_at(path)
+        entry = entries.get(path)
         if entry is not None and (entry.mark is None or entry.mark.owner != mark.owner):
             whose = f"belongs to {entry.mark.owner}" if entry.mark else "was not made by fedid"
             message = f"what lies at {path} {whose}"
@@ -125,25 +128,28 @@ class FakeSecretStore:
             message = f"{path} changed"
             raise StaleObjectError(message)
         if entry is None:
-            entry = self.entries[path] = FakeEntry()
+            entry = entries[path] = FakeEntry()
         if self.kv_version == KV_V2:
             entry.mark, entry.retention = mark, retention
             self.failures.strike("write", path, "marked")
         entry.mark = mark
         self._append(entry, {key: value.reveal() for key, value in data.items()})
-        self.writes.append(StoreCall("write", path))
+        if entries is self.entries:
+            self.writes.append(StoreCall("write", path))
         self.failures.strike("write", path, "after")
         return entry.newest if self.kv_version == KV_V2 else 0
 
     async def destroy(self, path: str, owner: str) -> bool:
         """Delete the entry if it is ours."""
         await self._begin("destroy", path)
-        entry = self.entries.get(path)
+        entries = self._lying_at(path)
+        entry = entries.get(path)
         if entry is not None:
             if entry.mark is None or entry.mark.owner != owner:
                 return False
-            del self.entries[path]
-            self.writes.append(StoreCall("destroy", path))
+            del entries[path]
+            if entries is self.entries:
+                self.writes.append(StoreCall("destroy", path))
         self.failures.strike("destroy", path, "after")
         return True
 
@@ -152,6 +158,13 @@ class FakeSecretStore:
         await self._begin("names", folder)
         below = (path.removeprefix(f"{folder}/") for path in self.entries if path.startswith(f"{folder}/"))
         return tuple(sorted(name for name in below if "/" not in name))
+
+    async def folders(self, folder: str) -> tuple[str, ...]:
+        """Return the folders directly below the folder."""
+        await self._begin("folders", folder)
+        lying = (*self.entries, *self.records)
+        below = (path.removeprefix(f"{folder}/") for path in lying if path.startswith(f"{folder}/"))
+        return tuple(sorted({name.split("/")[0] for name in below if "/" in name}))
 
     async def aclose(self) -> None:
         """Remember that it was closed."""
@@ -171,6 +184,9 @@ class FakeSecretStore:
         """Return the newest data in the clear, whoever it belongs to; empty if there is none."""
         entry = self.entries.get(path)
         return {} if entry is None else entry.shown(self._now())
+
+    def _lying_at(self, path: str) -> dict[str, FakeEntry]:
+        return self.records if "/.fedid/" in path else self.entries
 
     async def _begin(self, operation: str, path: str) -> None:
         checked_path(path)

@@ -83,12 +83,13 @@ class Transport:
         breaker: Breaker | None = None,
         fence: Callable[[], None] | None = None,
         on_call: Callable[[Call], None] | None = None,
+        replica: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; nothing connects before the first request.
 
         Args:
-            backend: `keycloak`, `vault`, `superlink` or `kubernetes`: for errors and metrics.
+            backend: `keycloak`, `vault`, `superlink`, `openfga` or `kubernetes`: for errors and metrics.
             base_url: `http(s)://host[:port][/prefix]`.
             ca_bundle: PEM text of the only CAs to trust; None: the system's.
             connections: Upper bound of open connections (> 0).
@@ -98,6 +99,7 @@ class Transport:
             breaker: Asked before each request that is not `probing`.
             fence: Called right before each write is sent; raises if this replica may not write any more.
             on_call: Told about each finished request.
+            replica: Name of this process, for the backend's own log: it is sent as a part of `User-Agent`.
             monotonic: Seconds that never go back; stamps each `Answer`, and adapters tell the time by it too.
 
         Raises:
@@ -115,6 +117,7 @@ class Transport:
         self._breaker = breaker
         self._fence = fence
         self._on_call = on_call
+        self._agent = f"fedid/{__version__}" + (f" ({replica})" if replica else "")
         self.monotonic = monotonic
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -174,6 +177,11 @@ class Transport:
         if answer.status not in passing:
             self._refuse(answer, explain, reads=reads)
         return answer
+
+    @property
+    def closed(self) -> bool:
+        """Whether no request may follow."""
+        return self._closed
 
     async def aclose(self) -> None:
         """Close the connections; no request may follow."""
@@ -279,7 +287,7 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": f"fedid/{__version__}"},
+                headers={"User-Agent": self._agent},
                 timeout=self._timeout,
                 trust_env=False,
             )

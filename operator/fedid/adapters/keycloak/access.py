@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from keycloak import KeycloakAdmin
 
+from fedid.adapters.keycloak.brought_roles import BroughtRoles
 from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue, ScopeCatalogue
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken
 from fedid.adapters.keycloak.oidc import OidcEndpoints
 from fedid.adapters.keycloak.policies import PolicyCatalogue
+from fedid.adapters.keycloak.rules import RuleCatalogue
 from fedid.adapters.keycloak.server_clock import ServerClock
 from fedid.adapters.tokens import TokenVerifier
 from fedid.adapters.transport import Transport
@@ -32,5 +34,7 @@ class RealmAccess:
     clock: ServerClock
     roles: RoleCatalogue
     groups: GroupDirectory
+    brought: BroughtRoles
     policies: PolicyCatalogue
     scopes: ScopeCatalogue
+    rules: RuleCatalogue

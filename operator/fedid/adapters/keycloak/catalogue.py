@@ -1,4 +1,4 @@
-"""Ids of roles, groups and client scopes by name, kept for a while: hundreds of identities share a handful of them."""
+"""Roles, groups and client scopes by name, kept for a while: hundreds of identities share a handful of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from keycloak import KeycloakAdmin
 from fedid.adapters.keycloak.connection import AdminConnection
 from fedid.adapters.keycloak.refusals import NotFoundError
 from fedid.adapters.keycloak.representations import role
+from fedid.adapters.keycloak.snapshot import Snapshot
 from fedid.adapters.transport import segment
-from fedid.domain.realm import RealmScopes, Role
+from fedid.domain.realm import RealmScopes, Role, RoleName
 from fedid.engine import SingleFlight
 
 _OIDC: Final = "openid-connect"
@@ -101,8 +102,15 @@ class RoleCatalogue:
         return [role(found, client_id=client_id, client_uuid=uuid) for found in found_roles]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    group_id: str
+    roles: frozenset[RoleName]
+    """Mapped to it directly."""
+
+
 class GroupDirectory:
-    """Ids of groups by path."""
+    """Ids of groups by path, and the roles that are mapped to them."""
 
     def __init__(
         self,
@@ -117,36 +125,44 @@ class GroupDirectory:
         self._life_seconds = life.total_seconds()
         self._pause_seconds = pause.total_seconds()
         self._monotonic = monotonic
-        self._known: dict[str, tuple[str | None, float]] = {}
-        self._asking: SingleFlight[str, str | None] = SingleFlight()
+        self._known: dict[str, tuple[_Group | None, float]] = {}
+        self._asking: SingleFlight[str, _Group | None] = SingleFlight()
 
     async def ids(self, paths: frozenset[str]) -> Mapping[str, str]:
         """Return those of the group paths that exist with their ids."""
-        found = {path: await self._id(path) for path in sorted(paths)}
-        return {path: group_id for path, group_id in found.items() if group_id is not None}
+        found = {path: await self._group(path) for path in sorted(paths)}
+        return {path: group.group_id for path, group in found.items() if group is not None}
+
+    async def roles(self, path: str) -> frozenset[RoleName] | None:
+        """Return the roles that are mapped to the group itself, None if there is no such group."""
+        group = await self._group(path)
+        return group.roles if group is not None else None
 
     def clear(self) -> None:
         """Forget everything: an id turned out to be of a group that is gone."""
         self._known.clear()
 
-    async def _id(self, path: str) -> str | None:
-        group_id, asked_at = self._known.get(path, (None, None))
+    async def _group(self, path: str) -> _Group | None:
+        group, asked_at = self._known.get(path, (None, None))
         if asked_at is not None:
             age = self._monotonic() - asked_at
-            if age <= (self._life_seconds if group_id is not None else self._pause_seconds):
-                return group_id
+            if age <= (self._life_seconds if group is not None else self._pause_seconds):
+                return group
         return await self._asking.run(path, lambda: self._ask(path))
 
-    async def _ask(self, path: str) -> str | None:
+    async def _ask(self, path: str) -> _Group | None:
         # Not by the library, which puts the path into the URL as it is.
         try:
             answer = await self._connection.call("GET", f"/group-by-path/{quote(path.strip('/'), safe='/')}")
         except NotFoundError:
-            group_id = None
+            group = None
         else:
-            group_id = str(answer.json()["id"])
-        self._known[path] = (group_id, self._monotonic())
-        return group_id
+            told = answer.json()
+            of_realm: set[RoleName] = {(None, name) for name in told.get("realmRoles") or ()}
+            of_clients = {(of, name) for of, names in (told.get("clientRoles") or {}).items() for name in names}
+            group = _Group(str(told["id"]), frozenset(of_realm | of_clients))
+        self._known[path] = (group, self._monotonic())
+        return group
 
 
 class ScopeCatalogue:
@@ -162,32 +178,22 @@ class ScopeCatalogue:
     ) -> None:
         """Start empty; everything is read again after `life`, and after `pause` if one was missing."""
         self._connection = connection
-        self._life_seconds = life.total_seconds()
-        self._pause_seconds = pause.total_seconds()
-        self._monotonic = monotonic
-        self._known: RealmScopes | None = None
-        self._filled_at = 0.0
-        self._filling: SingleFlight[str, RealmScopes] = SingleFlight()
+        self._snapshot = Snapshot(self._read, life=life, pause=pause, monotonic=monotonic)
 
     async def scopes(self, names: frozenset[str]) -> RealmScopes:
         """Return what the realm has; read again if one of these is not in it."""
-        known, age = self._known, self._monotonic() - self._filled_at
-        stale = age > self._life_seconds or (known and not names <= known.ids.keys() and age > self._pause_seconds)
-        return known if known is not None and not stale else await self._filling.run("scopes", self._fill)
+        return await self._snapshot.get(lambda known: names <= known.ids.keys())
 
     def clear(self) -> None:
         """Forget everything: an id turned out to be of something that is gone."""
-        self._known = None
+        self._snapshot.clear()
 
-    async def _fill(self) -> RealmScopes:
-        asked_at = self._monotonic()
+    async def _read(self) -> RealmScopes:
         ids = await self._ids("/client-scopes")
         default = await self._ids("/default-default-client-scopes")
         optional = await self._ids("/default-optional-client-scopes")
         of_account = {_SERVICE_ACCOUNT} & ids.keys()
-        self._known = RealmScopes(ids, frozenset(default) | of_account, frozenset(optional))
-        self._filled_at = asked_at
-        return self._known
+        return RealmScopes(ids, frozenset(default) | of_account, frozenset(optional))
 
     async def _ids(self, path: str) -> dict[str, str]:
         answer = await self._connection.call("GET", path)

@@ -9,6 +9,7 @@ only ever sees success.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from fedid.adapters.answer import Answer
 from fedid.adapters.keycloak.client_authentication import client_refused
 from fedid.adapters.keycloak.oidc import CredentialsRefusedError, IssuedToken, OidcEndpoints
 from fedid.adapters.keycloak.refusals import ACCEPT_JSON, no_keycloak, refusal
-from fedid.adapters.transport import Transport, segment
+from fedid.adapters.transport import Explain, Transport, segment
 from fedid.domain.tokens import ClientAuthentication
 from fedid.engine import SingleFlight
 
@@ -125,15 +126,26 @@ class AdminConnection(KeycloakOpenIDConnection):
         self._admin_token = token
         self._base = f"/admin/realms/{segment(realm)}"
 
-    async def call(self, method: str, path: str, *, params: Mapping[str, str] | None = None) -> Answer:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: object = None,
+        explain: Explain | None = None,
+    ) -> Answer:
         """Call the Admin API below the realm, where python-keycloak has no method or takes more than one call.
 
         Args:
             method: In capitals.
             path: What follows the realm's name, percent-encoded; empty for the realm, else starting with `/`.
             params: The query.
+            data: What is sent as JSON; None: nothing.
+            explain: Knows better what an answer of 5xx means.
         """
-        return await self._authorised(method, self._base + path, params, None)
+        body = json.dumps(data).encode() if data is not None else None
+        return await self._authorised(method, self._base + path, params, body, explain)
 
     async def a_raw_get(self, *args: Any, **kwargs: Any) -> Any:
         """Send a GET."""
@@ -158,26 +170,39 @@ class AdminConnection(KeycloakOpenIDConnection):
             raise no_keycloak(answer)
         return Reply(answer)
 
-    async def _authorised(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    async def _authorised(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        explain: Explain | None = None,
+    ) -> Answer:
         token = await self._admin_token.current()
-        answer = await self._once(method, path, params, body, token)
+        answer = await self._once(method, path, params, body, token, explain)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             # Keycloak restarted with other keys, or somebody ended our token: a new one once.
             self._admin_token.drop(token)
             token = await self._admin_token.current()
-            answer = await self._once(method, path, params, body, token)
+            answer = await self._once(method, path, params, body, token, explain)
         if answer.status < HTTPStatus.BAD_REQUEST:
             return answer
         below = path.removeprefix(self._base).lstrip("/")
         raise refusal(answer, realm=self._realm, client_id=self._operator_client_id, method=method, path=below)
 
-    async def _once(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None, token: IssuedToken
+    async def _once(  # noqa: PLR0913 - the parts of an HTTP request
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        token: IssuedToken,
+        explain: Explain | None,
     ) -> Answer:
         headers = {"Authorization": f"Bearer {token.token.reveal()}", **ACCEPT_JSON}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return await self._transport.request(method, path, headers=headers, params=params, body=body)
+        return await self._transport.request(method, path, headers=headers, params=params, body=body, explain=explain)
 
 
 def own_claims(issued: IssuedToken) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from fedid.adapters.keycloak.refusals import (
     VIEW_REALM,
     ForbiddenError,
 )
+from fedid.adapters.keycloak.representations import user_rules
 from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, RealmFacts
 from fedid.errors import BackendDeniedError, BackendRejectedError
 
@@ -26,7 +27,6 @@ _COVERED_BY: Final = {
     MANAGE_USERS: frozenset({MANAGE_USERS, "realm-admin"}),
     VIEW_REALM: frozenset({VIEW_REALM, "manage-realm", "realm-admin"}),
 }
-_ADMITTING: Final = frozenset({"ENABLED", "ADMIN_EDIT"})
 
 
 async def realm_facts(access: RealmAccess) -> RealmFacts:
@@ -114,11 +114,5 @@ async def _owner_attributes_kept(access: RealmAccess, missing: set[str]) -> bool
     except ForbiddenError:
         missing.add(MANAGE_USERS)
         return False
-    if profile.get("unmanagedAttributePolicy") in _ADMITTING:
-        return True
-    ours = {
-        attribute["name"]
-        for attribute in profile.get("attributes") or ()
-        if "admin" in ((attribute.get("permissions") or {}).get("edit") or ())
-    }
-    return {OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE} <= ours
+    rules = user_rules({}, profile, ())
+    return rules.takes_any_attribute or rules.attributes >= {OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE}

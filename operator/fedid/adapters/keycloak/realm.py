@@ -8,6 +8,7 @@ from keycloak import KeycloakAdmin
 
 from fedid.adapters.keycloak.access import RealmAccess
 from fedid.adapters.keycloak.bearer import RealmTokens
+from fedid.adapters.keycloak.brought_roles import BroughtRoles
 from fedid.adapters.keycloak.catalogue import GroupDirectory, RoleCatalogue, ScopeCatalogue
 from fedid.adapters.keycloak.clients import RealmClients
 from fedid.adapters.keycloak.connection import AdminConnection, AdminToken, own_claims
@@ -15,6 +16,7 @@ from fedid.adapters.keycloak.oidc import IssuedToken, OidcEndpoints
 from fedid.adapters.keycloak.policies import PolicyCatalogue
 from fedid.adapters.keycloak.probe import realm_facts
 from fedid.adapters.keycloak.roles import RealmRoles
+from fedid.adapters.keycloak.rules import RuleCatalogue
 from fedid.adapters.keycloak.server_clock import ServerClock
 from fedid.adapters.keycloak.survey import RealmSurvey
 from fedid.adapters.keycloak.two_secrets import RealmSecrets
@@ -48,7 +50,7 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
             realm: The realm's name; its case counts.
             issuer_url: What tokens must carry as `iss`.
             credentials: The operator's own client in this realm.
-            catalogue_life: How long ids of roles and groups are remembered.
+            catalogue_life: How long roles and groups, and what they bring, are remembered.
             catalogue_pause: How long one that was missing is not asked for again.
         """
         # One clock for all: instants that the transport noted are compared with later ones.
@@ -58,6 +60,8 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
         client_id = credentials.client_id or _UNNAMED
         connection = AdminConnection(transport, realm, client_id, token)
         admin = KeycloakAdmin(connection=connection)
+        roles = RoleCatalogue(admin, connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic)
+        groups = GroupDirectory(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic)
         self._access = RealmAccess(
             realm=realm,
             issuer_url=issuer_url,
@@ -69,10 +73,12 @@ class KeycloakRealm(RealmClients, RealmSecrets, RealmRoles, RealmUsers, RealmTok
             oidc=oidc,
             verifier=TokenVerifier(issuer_url, oidc.keys, monotonic=monotonic),
             clock=ServerClock(monotonic=monotonic),
-            roles=RoleCatalogue(admin, connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
-            groups=GroupDirectory(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
+            roles=roles,
+            groups=groups,
+            brought=BroughtRoles(connection, roles, groups, life=catalogue_life, monotonic=monotonic),
             policies=PolicyCatalogue(connection, monotonic=monotonic),
             scopes=ScopeCatalogue(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
+            rules=RuleCatalogue(connection, life=catalogue_life, pause=catalogue_pause, monotonic=monotonic),
         )
 
     async def probe(self) -> RealmFacts:

@@ -27,6 +27,8 @@ VIEW_EVENTS: Final = "view-events"
 NEEDED_ROLES: Final = (MANAGE_CLIENTS, MANAGE_USERS, VIEW_REALM)
 """Roles of the client `realm-management` that the operator's client needs; no fewer suffice (26.7.3)."""
 
+_PASSWORD_REFUSED: Final = "invalidPassword"
+"""What the keys of Keycloak's messages about password policies begin with (messages_en.properties)."""
 _CREDENTIAL: Final = re.compile(r"(?![a-z]+(?:-[a-z]+)+(?![\w.~+/=-]))[\w.~+/=-]{32,}", re.ASCII)
 """Long runs, except Keycloak's own keys of the kind `error-person-name-invalid-character`."""
 _LONGEST_TEXT: Final = 200
@@ -105,6 +107,9 @@ def refusal(answer: Answer, *, realm: str, client_id: str, method: str, path: st
             return realm_not_found(realm)
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(f"Keycloak: {text}; looking again", what=text)
+        case HTTPStatus.BAD_REQUEST if str(said(answer).get("error")).startswith(_PASSWORD_REFUSED):
+            message = f"Keycloak refuses the password: {text}"
+            return BackendRejectedError(message, backend=BACKEND, reason="PasswordPolicyUnmet")
         case HTTPStatus.CONFLICT:
             return TakenError(f"Keycloak: {text}", what=text)
         case _:

@@ -5,15 +5,26 @@ Source: Keycloak Admin REST API, ClientRepresentation, ProtocolMapperRepresentat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, ClientRecord, ProtocolMapper, Role, UserRecord
+from fedid.domain.realm import (
+    OBJECT_ATTRIBUTE,
+    OWNER_ATTRIBUTE,
+    ClientRecord,
+    IdentityProviderLink,
+    ProtocolMapper,
+    Role,
+    UserRecord,
+    UserRules,
+)
 from fedid.domain.sensitive import Sensitive
 
 Representation = Mapping[str, Any]
 
+ADMITTING: Final = frozenset({"ENABLED", "ADMIN_EDIT"})
+"""Values of `unmanagedAttributePolicy` with which administrators may set attributes that are not declared."""
 _MARKS: Final = frozenset({OWNER_ATTRIBUTE, OBJECT_ATTRIBUTE})
 _ROTATED: Final = "client.secret.rotated"
 """Keycloak shows the previous secret itself among the attributes."""
@@ -110,10 +121,12 @@ def user_representation(user: UserRecord) -> dict[str, Any]:
     """Return what to POST or PUT, without groups.
 
     Once `attributes` is present, PUT removes every attribute that is not, and e-mail and names as well, so all of them
-    are always sent; an empty text removes one.
+    are always sent; an empty text removes one. Required actions and links that are absent stay as they are.
     """
     marks = {OWNER_ATTRIBUTE: user.owner, OBJECT_ATTRIBUTE: user.object_name}
+    verified = {} if user.email_verified is None else {"emailVerified": user.email_verified}
     return {
+        **verified,
         "username": user.username,
         "enabled": user.enabled,
         "email": user.email or "",
@@ -126,8 +139,30 @@ def user_representation(user: UserRecord) -> dict[str, Any]:
     }
 
 
+def new_user_representation(user: UserRecord, password: Sensitive | None) -> dict[str, Any]:
+    """Return what to POST: the user with everything that comes with a create, its roles left out.
+
+    Args:
+        user: As desired.
+        password: Temporary; None: the user has none, and nothing is hashed.
+    """
+    found = user_representation(user)
+    if user.groups:
+        found["groups"] = sorted(user.groups)
+    if user.required_actions:
+        found["requiredActions"] = sorted(user.required_actions)
+    if user.links:
+        found["federatedIdentities"] = [
+            {"identityProvider": link.alias, "userId": link.user_id, "userName": link.user_name}
+            for link in sorted(user.links)
+        ]
+    if password is not None:
+        found["credentials"] = [{"type": "password", "value": password.reveal(), "temporary": True}]
+    return found
+
+
 def user_record(found: Representation) -> UserRecord:
-    """Return a user as observed, groups not filled."""
+    """Return a user as observed, groups not filled; links only where Keycloak tells them."""
     attributes: Mapping[str, list[str]] = found.get("attributes") or {}
     return UserRecord(
         user_id=found["id"],
@@ -139,6 +174,34 @@ def user_record(found: Representation) -> UserRecord:
         first_name=found.get("firstName"),
         last_name=found.get("lastName"),
         attributes={name: tuple(values) for name, values in attributes.items() if name not in _MARKS},
+        email_verified=bool(found.get("emailVerified")),
+        required_actions=frozenset(found.get("requiredActions") or ()),
+        links=frozenset(
+            IdentityProviderLink(link["identityProvider"], link["userId"], link.get("userName") or "")
+            for link in found.get("federatedIdentities") or ()
+        ),
+    )
+
+
+def user_rules(realm: Representation, profile: Representation, actions: Sequence[Representation]) -> UserRules:
+    """Return what a realm lets its users have.
+
+    Args:
+        realm: RealmRepresentation.
+        profile: UPConfig, as `users/profile` answers.
+        actions: RequiredActionProviderRepresentations.
+    """
+    mail = realm.get("smtpServer") or {}
+    return UserRules(
+        attributes=frozenset(
+            attribute["name"]
+            for attribute in profile.get("attributes") or ()
+            if "admin" in ((attribute.get("permissions") or {}).get("edit") or ())
+        ),
+        takes_any_attribute=profile.get("unmanagedAttributePolicy") in ADMITTING,
+        required_actions=frozenset(action["alias"] for action in actions if action.get("enabled")),
+        password_policy=realm.get("passwordPolicy") or "",
+        sends_mail=bool(mail.get("host") and mail.get("from")),
     )
 
 

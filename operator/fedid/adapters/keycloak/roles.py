@@ -10,7 +10,7 @@ from fedid.adapters.keycloak.catalogue import REALM
 from fedid.adapters.keycloak.refusals import NotFoundError
 from fedid.adapters.keycloak.representations import role
 from fedid.adapters.transport import segment
-from fedid.domain.realm import Role, RoleMappings
+from fedid.domain.realm import Role, RoleMappings, RoleName
 
 
 class RealmRoles:
@@ -25,6 +25,18 @@ class RealmRoles:
     async def client_roles(self, client_id: str, names: frozenset[str]) -> Mapping[str, Role]:
         """Return those of the named roles of a client that exist, cached likewise; empty if there is no such client."""
         return await self._access.roles.roles(client_id, names)
+
+    async def roles_with_role(self, role: RoleName) -> frozenset[RoleName]:
+        """Return the roles that somebody has by a role beside it, cached; while Keycloak is away, the last answer."""
+        return await self._access.brought.with_role(role)
+
+    async def roles_with_group(self, path: str) -> frozenset[RoleName]:
+        """Return the roles that a member of a group has by it, likewise."""
+        return await self._access.brought.with_group(path)
+
+    def forget_brought_roles(self) -> None:
+        """Have both ask Keycloak at the next question."""
+        self._access.brought.forget()
 
     async def role_mappings(self, user_id: str) -> RoleMappings:
         """Return the roles mapped directly to a user, the realm's own `default-roles-*` left out.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Final
 
+from fedid.adapters.answer import Answer
 from fedid.adapters.keycloak.access import RealmAccess
-from fedid.adapters.keycloak.refusals import BACKEND, NotFoundError, TakenError
-from fedid.adapters.keycloak.representations import user_record, user_representation
+from fedid.adapters.keycloak.refusals import BACKEND, NotFoundError, TakenError, explanation
+from fedid.adapters.keycloak.representations import new_user_representation, user_record, user_representation
 from fedid.adapters.transport import segment
-from fedid.domain.realm import UserRecord
-from fedid.errors import BackendRejectedError, BackendUnavailableError, OwnershipConflictError
+from fedid.domain.realm import IdentityProviderLink, UserRecord, UserRules, UserSessions
+from fedid.domain.sensitive import Sensitive
+from fedid.errors import BackendRejectedError, BackendUnavailableError, OwnershipConflictError, StaleObjectError
+
+MAIL_NOT_SENT: Final = "MailNotSent"
 
 
 class RealmUsers:
@@ -17,23 +23,27 @@ class RealmUsers:
 
     _access: RealmAccess
 
-    async def create_user(self, user: UserRecord) -> str | None:
-        """Create a user with its groups (not its roles); return its id, None if the username is taken (409).
+    async def user_rules(self, suffices: Callable[[UserRules], bool]) -> UserRules:
+        """Return what the realm lets its users have, cached, and read again where that does not suffice."""
+        return await self._access.rules.rules(suffices)
+
+    async def create_user(self, user: UserRecord, password: Sensitive | None = None) -> str | None:
+        """Create a user with all that its record says (not its roles); return its id, None if the username is taken.
+
+        Keycloak drops attributes, required actions and links that it does not know without a word: read it back.
 
         Raises:
             OwnershipConflictError: The e-mail address belongs to another user.
-            BackendRejectedError: Keycloak refuses a field (the message names it) or a group does not exist.
+            BackendRejectedError: Keycloak refuses a field (the message names it), or the password (reason
+                `PasswordPolicyUnmet`), or a group does not exist.
         """
         # Keycloak answers 500 for a group that does not exist, so they are looked up first (from the cache).
         missing = user.groups - (await self.group_ids(user.groups)).keys()
         if missing:
             message = f"Keycloak has no group {', '.join(sorted(missing))}"
             raise BackendRejectedError(message, backend=BACKEND, reason="GroupMissing")
-        representation = user_representation(user)
-        if user.groups:
-            representation["groups"] = sorted(user.groups)
         try:
-            return await self._access.admin.a_create_user(representation)
+            return await self._access.admin.a_create_user(new_user_representation(user, password))
         except TakenError as error:
             # Where both are taken Keycloak only speaks of the address.
             if not _about_email(error) or await self.find_user(user.username) is not None:
@@ -43,16 +53,19 @@ class RealmUsers:
             # It may be that 500: a group went away after it was cached.
             self._access.groups.clear()
             raise
+        except BackendRejectedError:
+            self._access.rules.clear()
+            raise
 
     async def read_user(self, user_id: str) -> UserRecord | None:
-        """Return the user by id, groups not filled."""
+        """Return the user by id with its links, groups not filled."""
         try:
             return user_record(await self._access.admin.a_get_user(segment(user_id)))
         except NotFoundError:
             return None
 
     async def find_user(self, username: str) -> UserRecord | None:
-        """Return the user by exact username (Keycloak keeps it in lower case), groups not filled."""
+        """Return the user by exact username (Keycloak keeps it in lower case), groups and links not filled."""
         # With `max`, because without it the library pages: a second call after a full page.
         found = await self._access.admin.a_get_users({"username": username, "exact": True, "max": 2})
         users = [user_record(one) for one in found]
@@ -119,6 +132,66 @@ class RealmUsers:
         except NotFoundError:
             return
 
+    async def user_sessions(self, user_id: str) -> UserSessions:
+        """Return how many sessions the user has; none if the user is gone."""
+        path = f"/users/{segment(user_id)}"
+        try:
+            online = (await self._access.connection.call("GET", f"{path}/sessions")).json()
+            consents = await self._access.admin.a_user_consents(segment(user_id))
+        except NotFoundError:
+            return UserSessions()
+        return UserSessions(len(online), sum(1 for consent in consents if consent.get("additionalGrants")))
+
+    async def link_identity(self, user_id: str, link: IdentityProviderLink) -> bool:
+        """Link the user to an identity at a provider; False if the realm has no such provider.
+
+        Raises:
+            StaleObjectError: The user is gone, or has a link to another identity there.
+        """
+        path = f"/users/{segment(user_id)}/federated-identity/{segment(link.alias)}"
+        data = {"identityProvider": link.alias, "userId": link.user_id, "userName": link.user_name}
+        try:
+            await self._access.connection.call("POST", path, data=data)
+        except TakenError as error:
+            found = await self.read_user(user_id)
+            if found is not None and any((one.alias, one.user_id) == (link.alias, link.user_id) for one in found.links):
+                return True
+            raise StaleObjectError(error.message) from error
+        # Keycloak takes a link to a provider that it does not have, and shows only those to others.
+        found = await self.read_user(user_id)
+        if found is not None and link.alias not in {one.alias for one in found.links}:
+            await self.unlink_identity(user_id, link.alias)
+            return False
+        return True
+
+    async def unlink_identity(self, user_id: str, alias: str) -> None:
+        """Take the user's link to an identity provider away; success if there is none."""
+        try:
+            path = f"/users/{segment(user_id)}/federated-identity/{segment(alias)}"
+            await self._access.connection.call("DELETE", path)
+        except NotFoundError:
+            return
+
+    async def linked_users(self, link: IdentityProviderLink) -> tuple[UserRecord, ...]:
+        """Return the users, whoever made them, that are linked to this very identity; links not filled."""
+        query = {"idpAlias": link.alias, "idpUserId": link.user_id, "max": "10"}
+        found = (await self._access.connection.call("GET", "/users", params=query)).json()
+        return tuple(user_record(one) for one in found)
+
+    async def send_actions(self, user_id: str, actions: frozenset[str]) -> None:
+        """Have Keycloak send the user a mail that leads to these required actions.
+
+        Raises:
+            StaleObjectError: The user is gone.
+            BackendRejectedError: The mail could not be sent (reason `MailNotSent`).
+        """
+        path = f"/users/{segment(user_id)}/execute-actions-email"
+        try:
+            await self._access.connection.call("PUT", path, data=sorted(actions), explain=_mail_not_sent)
+        except BackendRejectedError as error:
+            self._access.rules.clear()  # there may be no mail server any more
+            raise BackendRejectedError(error.message, backend=BACKEND, reason=MAIL_NOT_SENT) from error
+
     async def delete_user(self, user_id: str) -> None:
         """Delete the user; success if it is gone."""
         try:
@@ -143,3 +216,11 @@ class RealmUsers:
 
 def _about_email(error: TakenError) -> bool:
     return "email" in error.what.lower()
+
+
+def _mail_not_sent(answer: Answer) -> BackendRejectedError | None:
+    """Return what a 500 means here, in Keycloak's words: its mail server is at fault, not itself."""
+    text = explanation(answer)
+    if answer.status != HTTPStatus.INTERNAL_SERVER_ERROR or not text:
+        return None
+    return BackendRejectedError(f"Keycloak: {text}", backend=BACKEND, reason=MAIL_NOT_SENT)

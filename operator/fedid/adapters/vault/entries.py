@@ -46,10 +46,5 @@ def shown_data(data: Mapping[str, Any], *, found: str | None, owner: str | None)
     return {key: Sensitive(_text(value)) for key, value in data.items() if key not in {OWNER, OBJECT}}
 
 
-def entry_names(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names in the answer to a LIST, folders left out, sorted."""
-    return tuple(sorted(key for key in answer["data"]["keys"] if not key.endswith("/")))
-
-
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

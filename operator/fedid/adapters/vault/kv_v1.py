@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hvac.api.secrets_engines import KvV1
 from hvac.exceptions import InvalidPath
 
-from fedid.adapters.vault.entries import conflict, entry_names, mark_fields, owner_in, shown_data
+from fedid.adapters.vault.entries import conflict, mark_fields, owner_in, shown_data
 from fedid.adapters.vault.failures import BACKEND, is_absent
 from fedid.domain.stored import StoredEntry
 from fedid.errors import BackendUnavailableError, StaleObjectError
@@ -84,15 +84,15 @@ class KvV1Layout:
             raise BackendUnavailableError(message, backend=BACKEND)
         return True
 
-    async def names(self, folder: str) -> tuple[str, ...]:
-        """Return the entries directly below the folder."""
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return what is directly below the folder; folders end in a slash."""
         try:
             answer = await self._kv.list_secrets(folder, mount_point=self._mount)
         except InvalidPath as error:
             if not is_absent(error):
                 raise
             return ()
-        return entry_names(answer)
+        return tuple(sorted(answer["data"]["keys"]))
 
     async def _data(self, path: str) -> Mapping[str, Any] | None:
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from hvac.api.secrets_engines import KvV2
 from hvac.exceptions import InvalidPath
 
-from fedid.adapters.vault.entries import conflict, entry_names, mark_fields, owner_in, shown_data
+from fedid.adapters.vault.entries import conflict, mark_fields, owner_in, shown_data
 from fedid.adapters.vault.failures import BACKEND, LostVersionError, is_absent
 from fedid.domain.durations import duration
 from fedid.domain.stored import StoredEntry
@@ -118,15 +118,15 @@ class KvV2Layout:
             raise BackendUnavailableError(message, backend=BACKEND)
         return True
 
-    async def names(self, folder: str) -> tuple[str, ...]:
-        """Return the entries directly below the folder."""
+    async def listing(self, folder: str) -> tuple[str, ...]:
+        """Return what is directly below the folder; folders end in a slash."""
         try:
             answer = await self._kv.list_secrets(folder, mount_point=self._mount)
         except InvalidPath as error:
             if not is_absent(error):
                 raise
             return ()
-        return entry_names(answer)
+        return tuple(sorted(answer["data"]["keys"]))
 
     async def _marked(self, path: str) -> StoredEntry | None:
         """Return the entry that is marked but has no data, None if there is no mark either."""

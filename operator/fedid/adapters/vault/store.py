@@ -34,7 +34,7 @@ class _Layout(Protocol):
         self, path: str, data: Mapping[str, Sensitive], mark: VaultMark, *, version: int | None, retention: Retention
     ) -> int: ...
     async def destroy(self, path: str, owner: str) -> bool: ...
-    async def names(self, folder: str) -> tuple[str, ...]: ...
+    async def listing(self, folder: str) -> tuple[str, ...]: ...
 
 
 class _MountEntries:
@@ -68,8 +68,15 @@ class _MountEntries:
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Return the entry names directly below a folder, sorted."""
+        return tuple(name for name in await self._listing(folder) if not name.endswith("/"))
+
+    async def folders(self, folder: str) -> tuple[str, ...]:
+        """Return the names of the sub-folders directly below a folder, sorted."""
+        return tuple(name.removesuffix("/") for name in await self._listing(folder) if name.endswith("/"))
+
+    async def _listing(self, folder: str) -> tuple[str, ...]:
         with translated():
-            return await (await self._layout()).names(checked_path(folder))
+            return await (await self._layout()).listing(checked_path(folder))
 
 
 class _OtherMount(_MountEntries):
