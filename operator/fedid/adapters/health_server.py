@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -12,14 +12,21 @@ __all__ = ["HealthServer"]
 class HealthServer:
     """A small HTTP server for the kubelet and Prometheus."""
 
-    def __init__(self, host: str, port: int, *, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ready: Callable[[], str | None],
+        metrics: Callable[[str], Awaitable[tuple[bytes, str]]],
+    ) -> None:
         """Prepare.
 
         Args:
             host: Address to listen on.
             port: TCP port.
             ready: Returns why the operator is not ready, None if it is.
-            metrics: Returns the metrics in Prometheus' text format.
+            metrics: Gets what the client accepts, and returns the metrics and their content type.
         """
         self._host, self._port = host, port
         self._ready, self._metrics = ready, metrics
@@ -51,5 +58,6 @@ class HealthServer:
         why_not = self._ready()
         return web.Response(text="ok\n") if why_not is None else web.Response(status=503, text=f"{why_not}\n")
 
-    async def _exposition(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    async def _exposition(self, request: web.Request) -> web.Response:
+        body, content_type = await self._metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept"})
