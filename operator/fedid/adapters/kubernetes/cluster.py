@@ -17,10 +17,11 @@ from fedid.adapters.kubernetes.addresses import (
 from fedid.adapters.kubernetes.api import Api, ClusterTransport, Reply
 from fedid.adapters.kubernetes.events import event_address, event_body
 from fedid.adapters.kubernetes.failures import is_denied_by_rbac, is_namespace_ending, namespace_ending
-from fedid.adapters.kubernetes.installation import installation_id
+from fedid.adapters.kubernetes.installation import installation_id, remember_epoch, remembered_epoch
 from fedid.adapters.kubernetes.mounted import mounted_secret, plain_data, secret_body
 from fedid.adapters.kubernetes.workloads import restart_body, workload_of
 from fedid.domain.pods import NUDGE_ANNOTATION, pod_of
+from fedid.domain.resources import REVOCATION_RECEIPT
 from fedid.errors import Error, StaleObjectError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fedid.adapters.answer import Call
     from fedid.adapters.kubernetes.access import ClusterAccess
     from fedid.adapters.transport import Limiter
+    from fedid.domain.epoch import RememberedEpoch
     from fedid.domain.label_selector import LabelSelector
     from fedid.domain.pods import Nudge, Pod
     from fedid.domain.sensitive import Sensitive
@@ -210,6 +212,21 @@ class KubernetesCluster:
         reply.result()
         return True
 
+    async def create_receipt(self, receipt: Mapping[str, object]) -> bool:
+        """Create a RevocationReceipt; False if one of its name is there already."""
+        reply = await self._api.send("create", resource_address(REVOCATION_RECEIPT), receipt)
+        if reply.taken:
+            return False
+        reply.result()
+        return True
+
+    async def delete_receipt(self, name: str, uid: str) -> None:
+        """Delete that very RevocationReceipt; success if it is gone or another uid now has the name."""
+        address = resource_address(REVOCATION_RECEIPT, None, name)
+        reply = await self._api.send("delete", address, {"preconditions": {"uid": uid}})
+        if not (reply.absent or reply.conflicting):
+            reply.result()
+
     async def read_own_secret(self, name: str) -> Mapping[str, Sensitive] | None:
         """Return a Secret of the operator's own namespace."""
         reply = await self._api.send("get", secret_address(self._access.namespace, name))
@@ -225,6 +242,14 @@ class KubernetesCluster:
             finally:
                 await unfenced.aclose()
         return self._installation_id
+
+    async def remembered_epoch(self, federation: str) -> RememberedEpoch:
+        """Return what is remembered of the epochs of a Federation, afresh."""
+        return await remembered_epoch(self._api, self._access.namespace, federation)
+
+    async def remember_epoch(self, federation: str, remembered: RememberedEpoch) -> RememberedEpoch:
+        """Replace that, and return it with its new version."""
+        return await remember_epoch(self._api, self._access.namespace, federation, remembered)
 
     async def emit(self, body: Mapping[str, object], *, reason: str, message: str, warning: bool, action: str) -> None:
         """Tell an Event about the object; never raises for a refused or lost Event."""

@@ -8,11 +8,13 @@ from itertools import chain
 
 from fedid.adapters.kubernetes.addresses import WORKLOADS
 from fedid.adapters.kubernetes.installation import CONFIG_MAP
-from fedid.domain.resources import KINDS, PLURALS, POD_IDENTITY
+from fedid.adapters.kubernetes.lease import LEASE
+from fedid.domain.resources import IDENTITY_APPROVAL, KINDS, PLURALS, REVOCATION_RECEIPT
 
 __all__ = ["Right", "needed_rights"]
 
 _GROUP = "fedid.io"
+_COORDINATION = "coordination.k8s.io"
 _TENANT = {
     "secrets": ("get", "list", "watch", "create", "update", "delete"),
     "pods": ("list", "patch"),
@@ -65,13 +67,17 @@ def _our_kinds() -> Iterable[Right]:
     for kind in KINDS:
         yield from (Right(verb, PLURALS[kind], _GROUP) for verb in ("get", "list", "watch", "patch"))
         yield Right("patch", f"{PLURALS[kind]}/status", _GROUP)
-    yield Right("update", f"{PLURALS[POD_IDENTITY]}/finalizers", _GROUP)
+    yield from (Right(verb, PLURALS[IDENTITY_APPROVAL], _GROUP) for verb in ("get", "list", "watch"))
+    # Listed to delete the oldest; nothing is decided by them, so they are not watched.
+    yield from (Right(verb, PLURALS[REVOCATION_RECEIPT], _GROUP) for verb in ("create", "list", "delete"))
     yield from (Right(verb, "namespaces") for verb in ("get", "list", "watch"))
 
 
 def _own_namespace(namespace: str, access_secrets: Iterable[str]) -> Iterable[Right]:
     yield Right("create", "configmaps", namespace=namespace)
-    yield Right("get", "configmaps", namespace=namespace, name=CONFIG_MAP)
+    yield from (Right(verb, "configmaps", namespace=namespace, name=CONFIG_MAP) for verb in ("get", "patch"))
+    yield Right("create", "leases", _COORDINATION, namespace)
+    yield from (Right(verb, "leases", _COORDINATION, namespace, LEASE) for verb in ("get", "patch"))
     yield from (Right("get", "secrets", namespace=namespace, name=name) for name in access_secrets)
 
 
