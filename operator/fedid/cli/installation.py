@@ -13,7 +13,7 @@ from fedid.adapters.kubernetes.rights import Right, needed_rights
 from fedid.adapters.transport import Transport
 from fedid.cli.report import Finding, Report, report_of
 from fedid.domain.conditions import ConditionType, condition_of
-from fedid.domain.resources import FEDERATION, GROUP_VERSION, KINDS, PLURALS
+from fedid.domain.resources import FEDERATION, GROUP_VERSION, IDENTITY_APPROVAL, KINDS, PLURALS, REVOCATION_RECEIPT
 from fedid.errors import Error
 from fedid.settings import Settings
 
@@ -52,7 +52,9 @@ async def _cluster_findings(settings: Settings) -> list[Finding]:
 
 def crd_finding(served: frozenset[str]) -> Finding:
     """Return whether the API server serves our kinds, with their statuses, in the version that we speak."""
-    missing = [name for kind in KINDS for name in (PLURALS[kind], f"{PLURALS[kind]}/status") if name not in served]
+    needed = [name for kind in KINDS for name in (PLURALS[kind], f"{PLURALS[kind]}/status")]
+    needed += [PLURALS[kind] for kind in (IDENTITY_APPROVAL, REVOCATION_RECEIPT)]
+    missing = [name for name in needed if name not in served]
     if missing:
         text = f"the API server does not serve {', '.join(missing)} of {GROUP_VERSION}: run `helm upgrade` with "
         return Finding(well=False, text=text + "crds.install=true, or apply the CRDs of this version")

@@ -14,21 +14,23 @@ from fedid.domain.resources import (
     FEDERATION_USER,
     FINALIZER,
     GROUP_VERSION,
-    KINDS,
+    IDENTITY_APPROVAL,
     PLURALS,
     POD_IDENTITY,
+    WATCHED,
 )
 from fedid.errors import Error
 from fedid.settings import Settings
 
 __all__ = ["check_uninstall", "uninstall_report"]
 
-_IDENTITIES = tuple(kind for kind in KINDS if kind != FEDERATION)
+_IDENTITIES = (BOT_CLIENT, FEDERATION_USER, POD_IDENTITY)
 _SEVERAL = {
     FEDERATION: "Federations",
     BOT_CLIENT: "BotClients",
     FEDERATION_USER: "FederationUsers",
     POD_IDENTITY: "PodIdentities",
+    IDENTITY_APPROVAL: "IdentityApprovals",
 }
 
 
@@ -61,7 +63,7 @@ def uninstall_report(counts: Mapping[str, int], release: str, namespace: str) ->
     """
     identities = {kind: counts[kind] for kind in _IDENTITIES if counts.get(kind)}
     if not identities:
-        return Report(_nothing_left(counts.get(FEDERATION, 0)), well=True)
+        return Report(_nothing_left(counts.get(FEDERATION, 0), counts.get(IDENTITY_APPROVAL, 0)), well=True)
     plurals = ",".join(PLURALS[kind] for kind in _IDENTITIES)
     text = (
         f"fedid looks after {_listed(identities)}, so nothing was uninstalled.\n"
@@ -87,7 +89,7 @@ async def _counts(namespace: str) -> dict[str, int]:
     inspection, cluster = Inspection(access), KubernetesCluster(access, SystemClock())
     try:
         served = await inspection.served()
-        kinds = [kind for kind in KINDS if PLURALS[kind] in served]
+        kinds = [kind for kind in WATCHED if PLURALS[kind] in served]
         listings = await asyncio.gather(*(cluster.listing(kind) for kind in kinds))
         return {kind: len(objects) for kind, objects in zip(kinds, listings, strict=True)}
     finally:
@@ -96,13 +98,18 @@ async def _counts(namespace: str) -> dict[str, int]:
         await access.aclose()
 
 
-def _nothing_left(federations: int) -> str:
+def _nothing_left(federations: int, approvals: int) -> str:
     text = "No identities are left: uninstalling leaves no credential behind."
     if federations:
         text += (
             f"\n{_counted(FEDERATION, federations)} will stay for the next installation, with the finalizer "
             f"{FINALIZER}:\nwhat is not wanted any more must be deleted while fedid runs:\n"
             f"  kubectl delete {PLURALS[FEDERATION]} --all"
+        )
+    if approvals:
+        text += (
+            f"\n{_counted(IDENTITY_APPROVAL, approvals)} will stay too. They are for objects of now, by uid, and for "
+            f"nothing that is made later:\n  kubectl delete {PLURALS[IDENTITY_APPROVAL]} --all"
         )
     return f"{text}\nThe CRDs of {GROUP_VERSION} stay."
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fedid.domain.bot import asks_of_bot, desired_bot, has_secret, suspension_of
+from fedid.domain.bot import desired_bot, has_secret, suspension_of
 from fedid.domain.drift import client_differs
+from fedid.domain.federation_user import parse_federation_user
 from fedid.domain.naming import ObjectKey, owner_mark
+from fedid.domain.orphans import Orphan, OrphanKind
 from fedid.domain.realm import ClientRecord, RealmScopes, Role, UserRecord
-from fedid.domain.resources import BOT_CLIENT, Body, parse_bot_client, parse_federation_user
-from fedid.domain.user import asks_of_user, desired_user, granted_realm_roles, user_differences
+from fedid.domain.resources import BOT_CLIENT, Body, parse_bot_client
+from fedid.domain.user import (
+    applied_in,
+    desired_user,
+    user_as_wanted,
+    user_differences,
+    user_suspension,
+)
 from fedid.errors import InvalidSpecError, StaleObjectError
-from fedid.reconcile.gate import judged
+from fedid.reconcile.judging import bot_verdict, user_verdict
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["Sweep"]
@@ -73,6 +81,8 @@ class Sweep:
     """Path by id."""
     role_names: dict[str, str] = field(default_factory=dict)
     """Name by role id."""
+    strays: list[Orphan] = field(default_factory=list)
+    """What was met of which no object is known."""
     _by_owner: dict[str, ObjectKey] = field(default_factory=dict)
     _by_subject: dict[str, ObjectKey] = field(default_factory=dict)
     _unmet: set[ObjectKey] = field(default_factory=set)
@@ -86,6 +96,7 @@ class Sweep:
     async def begin(self) -> None:
         """Take note of what there is to be found."""
         directory, kinds = self.world.directory, set()
+        self.backends.identity_provider.forget_brought_roles()  # nothing else would tell that a composite has grown
         for number, key in enumerate(directory.identities_of(self.backends.federation.meta.key.name), 1):
             if number % _LISTED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -98,9 +109,9 @@ class Sweep:
                 self._by_subject[subject] = key
             self._unmet.add(key)
             kinds.add(key.kind)
+        # Both in any case: what has no object any more is met here alone.
+        self._pieces += [_Piece("clients"), _Piece("users")]
         if kinds:
-            self._pieces += [_Piece("clients")] if BOT_CLIENT in kinds else []
-            self._pieces += [_Piece("users")] if kinds - {BOT_CLIENT} else []
             self._pieces.append(_Piece("rosters"))
 
     @property
@@ -157,30 +168,31 @@ class Sweep:
         return sorted(fresh, key=str)
 
     async def _differing(
-        self, page: Iterable[_Record], differs: Callable[[ObjectKey, Body, _Record], bool]
+        self, page: Iterable[_Record], differs: Callable[[ObjectKey, Body, _Record], Awaitable[bool]]
     ) -> set[ObjectKey]:
         found = set()
         for number, record in enumerate(page, 1):
             key = self._by_owner.get(record.owner or "")
             body = self.world.directory.get(key) if key is not None else None
+            if key is None:
+                self.strays.append(_stray(record))
             if key is None or body is None or not self._is_settled(key):
                 continue  # gone, or a pass of its own is under way
             self._unmet.discard(key)
-            if differs(key, body, record):
+            if await differs(key, body, record):
                 found.add(key)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         return found
 
-    def _client_differs(self, key: ObjectKey, body: Body, client: ClientRecord) -> bool:
+    async def _client_differs(self, key: ObjectKey, body: Body, client: ClientRecord) -> bool:
         try:
             spec = parse_bot_client(body)
-            asks = asks_of_bot(spec, self.backends.federation)
+            verdict = await bot_verdict(self.world, self.backends, spec, body)
         except InvalidSpecError:
             return False
         if suspension_of(spec, self.world.clock.now()) is not None:
             return False
-        verdict = judged(self.world, self.backends, asks, key.namespace)
         desired = desired_bot(spec, self.backends.federation, verdict, owner=client.owner or "")
         roles: set[tuple[str | None, str]] = {(None, name) for name in desired.realm_roles}
         roles |= {(of, name) for of, names in desired.client_roles.items() for name in names}
@@ -191,18 +203,25 @@ class Sweep:
         # An adopted client has an id of its own.
         moved = client.client_uuid != ((body.get("status") or {}).get("clientUuid") or desired.client_uuid)
         now = self.backends.identity_provider.server_now()
-        return moved or not same_secret or client_differs(desired, client, now, self._realm_scopes, key_ids=key_ids)
+        if moved or not same_secret:
+            return True
+        return client_differs(desired, client, now, self._realm_scopes, key_ids=key_ids)
 
-    def _user_differs(self, key: ObjectKey, body: Body, user: UserRecord) -> bool:
+    async def _user_differs(self, key: ObjectKey, body: Body, user: UserRecord) -> bool:
         try:
             spec = parse_federation_user(body)
         except InvalidSpecError:
             return False
-        verdict = judged(self.world, self.backends, asks_of_user(spec), key.namespace)
+        moved = user.user_id != body["status"].get("userId")
+        if user_suspension(spec, self.world.clock.now()) is not None:
+            return moved or user.enabled
+        verdict = await user_verdict(self.world, self.backends, spec, body)
         desired = desired_user(spec, verdict, owner=user.owner or "")
-        roles = frozenset((None, name) for name in granted_realm_roles(spec, verdict))
-        self._wanted[key] = _Wanted(roles, desired.groups)
-        return user.user_id != body["status"].get("userId") or bool(user_differences(desired, user))
+        roles: set[tuple[str | None, str]] = {(None, name) for name in desired.realm_roles}
+        roles |= {(of, name) for of, names in desired.client_roles.items() for name in names}
+        self._wanted[key] = _Wanted(frozenset(roles), desired.groups)
+        wanted = user_as_wanted(desired, user, applied_in(body["status"]))
+        return moved or bool(user_differences(wanted, user))
 
     async def _find_rosters(self) -> None:
         """Find out whose members have to be asked for."""
@@ -254,3 +273,10 @@ class Sweep:
             return False
         metadata = body["metadata"]
         return "deletionTimestamp" not in metadata and status.get("observedGeneration") == metadata.get("generation")
+
+
+def _stray(record: ClientRecord | UserRecord) -> Orphan:
+    owner, object_name = record.owner or "", record.object_name or ""
+    if isinstance(record, ClientRecord):
+        return Orphan(OrphanKind.CLIENT, record.client_uuid, record.client_id, owner, object_name)
+    return Orphan(OrphanKind.USER, record.user_id or "", record.username, owner, object_name)
