@@ -1,7 +1,8 @@
 """A SuperLink of Flower that asks Keycloak who calls: run by the Python of Flower's environment, never by ours.
 
 Flower's own plugin for OpenID Connect is a part of Flower Enterprise, so this one is of the tests: it introspects the
-access token (RFC 7662) and takes the subject for the account. All else is `flower-superlink`.
+access token (RFC 7662) and takes the subject for the account. Who is in which of Flower's federations is managed there
+too; here every account is a member of the only one. All else is `flower-superlink`.
 
 Environment: INTROSPECTION_URL, CLIENT_ID, CLIENT_SECRET.
 """
@@ -17,6 +18,7 @@ from typing import Any
 from flwr.common.constant import ACCESS_TOKEN_KEY
 from flwr.supercore.auth.typing import AccountInfo
 from flwr.superlink.auth_plugin import ControlAuthnPlugin
+from flwr.superlink.federation import NoOpFederationManager
 
 
 class Introspecting(ControlAuthnPlugin):
@@ -50,6 +52,12 @@ class Introspecting(ControlAuthnPlugin):
         return None, None
 
 
+def _is_member(manager: NoOpFederationManager, flwr_aid: str, federation_id: str) -> bool:
+    """Let everybody run apps whom Keycloak knows."""
+    return bool(flwr_aid) and manager.exists(federation_id)
+
+
+NoOpFederationManager.has_member = _is_member
 program: Any = importlib.import_module("flwr.superlink.cli.flower_superlink")
 program.load_control_authn_plugin = Introspecting
 program.flower_superlink()

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fedid.domain.super_node import NodeRecord, NodeStatus
-from tests.contract.super_links import SuperLink, SuperNode, flower_environment, flower_programs, super_link
+from tests.contract.super_links import SuperLink, SuperNode, super_link
 from tests.e2e.authority import Authority
+from tests.e2e.flower import LIST_NODES, REFUSED, command_line, flwr, link_with_accounts, node_of, super_node
 from tests.e2e.operating import Proxies, grant, own_federation
-from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity
+from tests.e2e.rotating import annotate
+from tests.e2e.tenancy import Body, Tenant, bot
 from tests.e2e.waiting import eventually
-from tests.testbed.keycloak_realm import REALM
 from tests.testbed.stack import Stack
-
-REFUSED = 305
-"""Exit code of a SuperNode that its SuperLink does not let in."""
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +46,6 @@ def nodes(tmp_path: Path) -> Iterator[list[SuperNode]]:
         node.stop()
 
 
-def super_node(name: str, link: SuperLink, mount_path: Path, *, account: str = "None", **node: Any) -> Body:
-    """Return a PodIdentity of the bot `trainer` that is a SuperNode."""
-    where = {"url": f"https://{link.address}", "caBundle": link.ca_bundle, "account": account}
-    block = {"superLink": where, "mountPath": str(mount_path), **node}
-    return pod_identity(name, "trainer", platform={"flower": {"superNode": block}})
-
-
 def listed(link: SuperLink) -> dict[str, NodeRecord]:
     """Return what the SuperLink lists, by node id."""
 
@@ -74,17 +63,6 @@ def has_status(link: SuperLink, node_id: str, *wanted: NodeStatus) -> bool:
     """Tell whether the SuperLink says one of these of a node."""
     node = listed(link).get(node_id)
     return node is not None and node.status in wanted
-
-
-def node_of(tenant: Tenant, name: str, *, other_than: str = "") -> str:
-    """Wait until the PodIdentity is Ready with another node, and return its id."""
-
-    def look() -> str | None:
-        status = tenant.ready("PodIdentity", name)["status"]
-        found: str | None = status.get("nodeId")
-        return found if found != other_than else None
-
-    return eventually(look, f"another node of {name}")
 
 
 def test_the_life_of_a_supernode(
@@ -106,7 +84,7 @@ def test_the_life_of_a_supernode(
     first.start()
     eventually(lambda: has_status(running, node_id, NodeStatus.ONLINE), "the SuperNode online")
 
-    _annotate(tenant, "trainer", {"fedid.io/rotate": "secret-1"})
+    annotate(tenant, "trainer", rotate="secret-1", kind="PodIdentity")
     new_id = node_of(tenant, "trainer", other_than=node_id)
     assert has_status(running, node_id, NodeStatus.ONLINE), "the former key ended before anybody had the new one"
     tenant.mounted("trainer", "supernode.key", lambda text: text != files["supernode.key"])
@@ -135,19 +113,13 @@ def test_the_life_of_a_supernode(
     second.stop()
     second.start()
     assert second.wait() == 1
-    assert str(REFUSED) in second.log
+    assert REFUSED in second.log
 
 
 @pytest.fixture(scope="module")
 def with_accounts(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuperLink]:
     """A SuperLink that asks Keycloak who calls."""
-    program = (str(Path(__file__).with_name("superlink_with_accounts.py")),)
-    environment = {
-        "INTROSPECTION_URL": f"{stack.keycloak_url}/realms/{REALM}/protocol/openid-connect/token/introspect",
-        "CLIENT_ID": "superlink",
-        "CLIENT_SECRET": stack.credentials.superlink_client_secret,
-    }
-    with super_link(tmp_path_factory.mktemp("accounts"), program, environment) as started:
+    with link_with_accounts(stack, tmp_path_factory.mktemp("accounts")) as started:
         yield started
 
 
@@ -162,19 +134,17 @@ def accounts_federation(stack: Stack, proxies: Proxies, tenant: Tenant, with_acc
 
 def test_a_bots_account(tenant: Tenant, accounts_federation: str, with_accounts: SuperLink, tmp_path: Path) -> None:
     """The node is the bot's own, and `flwr` acts as the bot with the mounted files, until the bot is suspended."""
-    link = {"url": f"https://{with_accounts.address}", "caBundle": with_accounts.ca_bundle}
     home = tmp_path / "flwr"
     home.mkdir()
     tenant.apply(bot("trainer", federationRef={"name": accounts_federation}))
     tenant.apply(super_node("node", with_accounts, tmp_path, account="Bot"))
-    cli = {"superLink": link, "mountPath": str(home)}
-    tenant.apply(pod_identity("cli", "trainer", platform={"flower": {"cli": cli}}))
+    tenant.apply(command_line("cli", with_accounts, home))
     node_id = node_of(tenant, "node")
     tenant.ready("PodIdentity", "cli")
     for key, text in (tenant.secret("cli") or {})["text"].items():
         (home / key).write_text(text)
 
-    (shown,) = json.loads(_flwr(home).stdout)["nodes"]
+    (shown,) = json.loads(flwr(home, *LIST_NODES).stdout)["nodes"]
     assert (shown["node-id"], shown["status"]) == (node_id, NodeStatus.REGISTERED)
     assert shown["owner-name"] == f"{tenant.namespace}.trainer"
 
@@ -182,14 +152,7 @@ def test_a_bots_account(tenant: Tenant, accounts_federation: str, with_accounts:
     assert node_id in _proof(tenant, "node")["message"], "only with the bot's own token could it be ended"
     tenant.emptied("cli")
     tenant.reason("BotClient", "trainer", "Suspended")
-    assert '"nodes"' not in _flwr(home).stdout, "the token that was mounted before is still taken"
-
-
-def _flwr(home: Path) -> subprocess.CompletedProcess[str]:
-    """Run `flwr supernode list` in a fresh process, with the files of a folder."""
-    command = [str(flower_programs() / "flwr"), "supernode", "list", "--verbose", "--format", "json"]
-    environment = flower_environment(home) | {"FLWR_HOME": str(home)}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=90)
+    assert '"nodes"' not in flwr(home, *LIST_NODES).stdout, "the token that was mounted before is still taken"
 
 
 def test_a_superlink_that_is_not_granted(tenant: Tenant, running: SuperLink, nodes: list[SuperNode]) -> None:
@@ -223,8 +186,3 @@ def _proof(tenant: Tenant, name: str) -> Body:
         return told if told is not None and told["status"] == "True" else None
 
     return eventually(look, "the proof")
-
-
-def _annotate(tenant: Tenant, name: str, annotations: dict[str, str]) -> None:
-    patch = {"metadata": {"annotations": annotations}}
-    tenant.stack.kube("PATCH", tenant.path("PodIdentity", name), patch, headers=MERGE)
