@@ -170,7 +170,7 @@ async def test_a_bot_that_is_deleted_before_its_status_knows_the_client_takes_it
         pytest.param(CLIENT_ID, None, {}, {"adopt": False}, "NotGranted", "adopt: true", id="not granted"),
         pytest.param("partner", None, {"clientId": "partner"}, {}, "NotGranted", "clientIds", id="no grant of the id"),
         *(
-            pytest.param(name, None, {"clientId": name}, {"clientIds": ["*"]}, "Conflict", whose, id=name)
+            pytest.param(name, None, {"clientId": name}, {"clientIds": [name]}, "Conflict", whose, id=name)
             for name, whose in (
                 ("realm-management", "one of Keycloak's own"),
                 ("fl-realm", "one of Keycloak's own"),
@@ -182,7 +182,7 @@ async def test_a_bot_that_is_deleted_before_its_status_knows_the_client_takes_it
 async def test_what_may_not_be_taken_over_is_left_untouched(  # noqa: PLR0913 - one row of the table
     client_id: str, owner: str | None, spec: dict[str, Any], rule: dict[str, Any], reason: str, words: str
 ) -> None:
-    """Nothing of it changes, its secret works on, and the message says why."""
+    """Nothing of it changes, its secret works on, and the message says why; further attempts in vain write nothing."""
     operator = started(**rule)
     stranger = Stranger(operator, owner=owner, client_id=client_id)
     before = client_of(operator, client_id)
@@ -190,6 +190,9 @@ async def test_what_may_not_be_taken_over_is_left_untouched(  # noqa: PLR0913 - 
     await operator.advance(10)
     assert ready(operator) == ("False", reason)
     assert words in told(operator)
+    writes = operator.writes()
+    await operator.advance(1000)
+    assert operator.writes() == writes
     assert client_of(operator, client_id) == before
     assert operator.provider.realm.accepts(await stranger.token(operator))
     operator.cluster.delete(BOT_CLIENT, NAMESPACE, "trainer")

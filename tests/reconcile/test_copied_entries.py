@@ -12,6 +12,7 @@ from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
 from fedid.domain.stored import VaultMark
 from tests.fakes.secret_store import FakeSecretStore
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
+from tests.reconcile.test_receipts import receipts
 
 PLACE = "bitfount/site-a"
 ENTRY = {"api_key_id": "b7a1", "api_key": "core:am", "namespaces": f"site-b, {NAMESPACE}"}
@@ -185,6 +186,9 @@ async def test_a_deleted_one_says_what_goes_on_being_good() -> None:
     copying.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "hospital")
     await copying.operator.advance(5)
     assert POD not in copying.operator.cluster.bodies
+    (receipt,) = receipts(copying.operator)
+    assert "provenAt" not in receipt
+    assert "api_key_id b7a1" in receipt["remains"]["notes"][0]
     (event,) = [one for one in copying.operator.cluster.events if one.reason == "ManualRevocationRequired"]
     assert event.warning
     assert "Only a person can end api_key_id b7a1, in the Bitfount Hub" in event.message

@@ -34,6 +34,7 @@ def world() -> World:
         installation_id="i",
         fresh_secret=lambda: Sensitive("x"),
         fresh_token=lambda: Sensitive("0" * 64),
+        fresh_password=lambda *_: Sensitive("1" * 24),
         fresh_key=new_signing_key,
         read_key=readable_key,
         fresh_node_key=new_node_key,

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, KINDS, POD_IDENTITY, Body
+from fedid.domain.resources import (
+    BOT_CLIENT,
+    FEDERATION,
+    FEDERATION_USER,
+    IDENTITY_APPROVAL,
+    KINDS,
+    POD_IDENTITY,
+    Body,
+)
 from fedid.reconcile.directory import Directory, key_of
 
 BOT = ObjectKey(BOT_CLIENT, "site-a", "trainer")
@@ -298,6 +306,7 @@ def test_any_order_of_events_leaves_memory_and_index_in_agreement(events: list[t
         assert {key: directory.get(key) for key in directory.keys(kind)} == {
             key: one for key, one in newest.items() if key.kind == kind
         }
+    assert directory.identities_in("site-a") == sorted(key for key in newest if key.kind in KINDS[1:3])
     for bot in (BOT, OTHER_BOT):
         assert directory.pods_of_bot(bot) == {
             key for key, one in newest.items() if (one.get("spec") or {}).get("botClientRef") == {"name": bot.name}
@@ -327,3 +336,23 @@ def test_readiness_counts_what_is_there_now() -> None:
     directory.remove(OTHER_BOT)
     directory.replace_all(POD_IDENTITY, [])
     assert directory.readiness() == {("BotClient", "True", "Ready"): 1}
+
+
+def test_approvals_are_found_by_the_uid_that_they_name() -> None:
+    """However often they come and go; they are no identities, and say nothing of readiness."""
+
+    def approval(name: str, uid: str, version: str = "1") -> dict[str, Any]:
+        spec = {"identity": {"kind": BOT_CLIENT, "namespace": "site-a", "name": "trainer", "uid": uid}}
+        return body(ObjectKey(IDENTITY_APPROVAL, "", name), version, spec=spec)
+
+    directory = Directory()
+    for one in (approval("a", "u1"), approval("b", "u1"), approval("c", "u2"), approval("a", "u1", "2")):
+        directory.put(one)
+    assert [one["metadata"]["name"] for one in directory.approvals_of("u1")] == ["a", "b"]
+    directory.remove(ObjectKey(IDENTITY_APPROVAL, "", "a"))
+    assert [one["metadata"]["name"] for one in directory.approvals_of("u1")] == ["b"]
+    directory.replace_all(IDENTITY_APPROVAL, [approval("c", "u2")])
+    assert directory.approvals_of("u1") == []
+    assert len(directory.approvals_of("u2")) == 1
+    assert directory.readiness() == {}
+    assert directory.identities_in("") == []

@@ -16,6 +16,7 @@ from fedid.domain.resources import FEDERATION, FINALIZER, POD_IDENTITY, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import (
+    BackendRejectedError,
     BackendUnavailableError,
     Error,
     NotGrantedError,
@@ -39,6 +40,7 @@ RULE: dict[str, Any] = {
     "oidcFlows": ["authorizationCode", "introspection", "device", "clientCredentials"],
     "redirectUriPrefixes": ["https://dai.{namespace}.example"],
     "clientIds": ["dai*"],
+    "scopes": ["fl-*"],
 }
 
 
@@ -150,7 +152,7 @@ class Server:
 
     def writes(self) -> int:
         """Return how often anything was written anywhere."""
-        return len(self.provider.writes) + len(self.store.writes) + len(self.operator.cluster.writes)
+        return len(self.provider.writes) + len(self.store.writes) + len(self.operator.writes())
 
 
 async def test_both_clients_are_made_and_proven() -> None:
@@ -300,6 +302,67 @@ class TestDrift:
         server.store.delete_newest_by_hand(PATH)
         await server.bring()
         assert server.secret() == secret
+
+
+class TestScopes:
+    """Client scopes that the manifest names, beside those of the realm."""
+
+    async def test_given_taken_and_switched(self) -> None:
+        """As the manifest says, in the way that it says, and not told as drift."""
+        server = Server(defaultScopes=["fl-roles"], optionalScopes=["fl-profile"])
+        for name in ("fl-roles", "fl-profile"):
+            server.provider.realm.add_scope(name)
+        await server.bring()
+        assert "fl-roles" in server.client.default_scopes
+        assert "fl-profile" in server.client.optional_scopes
+        server.want(optionalScopes=["fl-roles"])
+        await server.bring()
+        assert "fl-roles" in server.client.optional_scopes - server.client.default_scopes
+        assert "fl-profile" not in server.client.optional_scopes
+        server.want()
+        await server.bring()
+        realm = await server.provider.realm_scopes(frozenset())
+        assert server.client.default_scopes == realm.default - {"service_account"}
+        assert server.client.optional_scopes == realm.optional
+        assert server.events("DriftRepaired") == []
+
+    async def test_put_back(self) -> None:
+        """One that a hand took is given again, and that is told."""
+        server = Server(defaultScopes=["fl-roles"])
+        server.provider.realm.add_scope("fl-roles")
+        await server.bring()
+        server.provider.realm.take_scope(server.uuids[0], "fl-roles")
+        server.operator.world.freshness.expire(DAI)
+        await server.bring()
+        assert "fl-roles" in server.client.default_scopes
+        assert "client scopes removed (fl-roles)" in server.events("DriftRepaired")[0]
+        before = server.writes()
+        server.operator.world.freshness.expire(DAI)
+        await server.bring()
+        assert server.writes() == before
+
+    async def test_a_grant_that_is_narrowed_takes_it(self) -> None:
+        """The rest goes on, and the condition says what is not granted."""
+        server = Server(defaultScopes=["fl-roles"])
+        server.provider.realm.add_scope("fl-roles")
+        await server.bring()
+        server.grant({**RULE, "scopes": []})
+        server.operator.world.freshness.expire(DAI)
+        brought = await server.bring()
+        assert "fl-roles" not in server.client.default_scopes
+        assert "scopes: fl-roles" in brought.conditions[0].message
+        assert server.events("DriftRepaired") == []
+
+    async def test_one_that_is_not_there(self) -> None:
+        """Nothing is made without it, and the sentence names it; made later, it is found."""
+        server = Server(defaultScopes=["fl-roles"])
+        with pytest.raises(BackendRejectedError, match=r"client scope fl-roles does not exist in realm fl") as missing:
+            await server.bring()
+        assert missing.value.reason == Reason.SCOPE_MISSING
+        assert server.provider.realm.client(CLIENT_ID) is None
+        server.provider.realm.add_scope("fl-roles")
+        await server.bring()
+        assert "fl-roles" in server.client.default_scopes
 
 
 class TestOwners:
@@ -477,6 +540,7 @@ class TestEnd:
         (told,) = server.events("RevocationProven")
         assert "its secret was accepted at" in told
         assert "its secret is refused (invalid_client)" in told
+        assert "may take a token that was got by it until 2026-01-01T12:10:01Z" in told
         assert PUBLIC_ID in told
         assert secret not in told
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fedid.domain.stored import VaultMark
-from tests.reconcile.rotating import PLATFORM, Rotating
+from fedid.engine import Priority
+from fedid.errors import BackendUnavailableError
+from tests.reconcile.rotating import BOT, PLATFORM, Rotating
 from tests.reconcile.test_suspension import dies
 
 OPAQUE = {"name": "list", "type": "opaque", "lifetime": "60m", "overlap": "5m"}
@@ -47,6 +51,25 @@ async def test_a_token_written_by_a_hand_is_not_trusted() -> None:
     assert "previous_token" not in bot.vault("tokens/list")
     (message,) = bot.told("DriftRepaired")
     assert "the token in Vault was changed" in message
+
+
+async def test_a_token_whose_first_pass_was_cut_before_the_status_stays() -> None:
+    """It is what is asked for; the looks that follow have no reason to make another one."""
+    bot = Rotating()
+    await bot.operator.advance(5)
+    bot.want(tokens=[OPAQUE, {"name": "jwt", "lifetime": "60m"}])
+    cut = BackendUnavailableError("no answer", backend="vault")
+    bot.operator.store.failures.add("write", cut, when=lambda path: path.endswith("tokens/jwt"))
+    with pytest.raises(BackendUnavailableError):
+        await bot.operator.dispatch(BOT, Priority.CHANGE)
+    made = bot.vault("tokens/list")["token"]
+    await bot.operator.advance(60)
+    assert bot.ready() == ("True", "Ready")
+    bot.operator.restart()
+    await bot.operator.look()
+    await bot.operator.look()
+    assert bot.vault("tokens/list")["token"] == made
+    assert "previous_token" not in bot.vault("tokens/list")
 
 
 async def test_the_copy_follows_and_goes() -> None:

@@ -17,6 +17,7 @@ from fedid.errors import BackendUnavailableError
 from tests.fakes.failures import Failures
 from tests.fakes.node_registry import FakeNodeRegistry
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
+from tests.reconcile.test_receipts import receipts
 
 URL = "https://superlink.example.org:8000"
 POD = ObjectKey(POD_IDENTITY, NAMESPACE, "trainer")
@@ -210,6 +211,7 @@ async def test_a_rotation_that_is_asked_for(federated: Federated) -> None:
     """The new key is mounted while the former is good; that one ends once the SuperNode came with the new."""
     await federated.begun()
     before, key = int(federated.status["nodeId"]), federated.mounted["supernode.key"]
+    former = federated.status["superNode"]["keyId"]
     federated.registry.set_status(before, NodeStatus.ONLINE)
     federated.pod(annotations={"fedid.io/rotate": "secret-1"})
     await federated.operator.advance(1)
@@ -223,6 +225,8 @@ async def test_a_rotation_that_is_asked_for(federated: Federated) -> None:
     await federated.operator.advance(11)
     assert federated.good == [after]
     federated.assert_in_order()
+    (told,) = receipts(federated.operator)
+    assert (told["cause"], told["evidence"][0]["credential"]) == ("Rotated", f"SuperNode key {former}")
     await federated.operator.advance(SECONDS)
     assert federated.good == [after], "one annotation, one rotation"
 
@@ -460,6 +464,8 @@ async def test_a_crash_in_a_withdrawal(federated: Federated, number: int) -> Non
     await _with_crashes(federated, number, lambda: federated.bot(suspend=True))
     federated.assert_nothing_left()
     assert federated.told("Revoked") == ("True", "Proven")
+    causes = {one["object"]["kind"]: one["cause"] for one in receipts(federated.operator)}
+    assert (causes[POD_IDENTITY], len(receipts(federated.operator))) == ("Withdrawn", 2)
     assert FINALIZER not in federated.operator.cluster.bodies[POD]["metadata"].get("finalizers", ())
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from fedid.domain.conditions import ConditionType
+from fedid.domain.sensitive import Sensitive
+from fedid.domain.tokens import MintedToken
 from fedid.errors import BackendUnavailableError
 from tests.reconcile.rotating import BOT, HOURLY, POLICY, Rotating
 from tests.reconcile.test_suspension import dies
@@ -268,3 +273,44 @@ async def test_wherever_a_rotation_is_cut_off_consumers_get_in(value: str) -> No
         assert bot.status["secret"]["rotatedFor"] == value
         assert bot.told("DriftRepaired") == [], effects
     assert effects > 5, "it was cut off in a few places only"
+
+
+async def test_the_end_of_the_former_secret_is_told_once() -> None:
+    """Keycloak's clock is known within a second: when it kept the former secret shows at the next look only."""
+    bot = await Rotating.begun(tokens=_TOKEN, secretRotation={"overlap": "5m"})
+    known = bot.operator.provider.server_now
+    bot.operator.provider.server_now = lambda: known() - timedelta(seconds=1)  # type: ignore[method-assign]
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(10)
+    told, writes = bot.status["secret"]["previousEndsAt"], len(bot.operator.writes())
+
+    await bot.operator.look()
+
+    assert bot.status["secret"]["previousEndsAt"] == told
+    assert len(bot.operator.writes()) == writes
+
+
+async def test_a_token_that_was_minted_while_a_hand_had_added_a_role_ends_with_the_role() -> None:
+    """Not only at its renewal, hours later, and then under the hands of those who present it."""
+    bot = await Rotating.begun(tokens=[{"name": "default", "lifetime": "1h"}])
+    provider, realm = bot.operator.provider, bot.operator.provider.realm
+    realm.add_role("fl-by-hand")
+    account, mint = str(realm.account_of(bot.client.client_uuid).record.user_id), provider.mint
+
+    async def mint_while_a_hand_is_at_it(*asked: Any) -> MintedToken | None:
+        realm.map_role(account, "fl-by-hand")
+        return await mint(*asked)
+
+    provider.mint = mint_while_a_hand_is_at_it  # type: ignore[method-assign]
+    bot.annotate(rotate="token-1")
+    await bot.operator.settle()
+    provider.mint = mint  # type: ignore[method-assign]
+    wide = bot.vault("tokens/default")["token"]
+    assert "fl-by-hand" in realm.tokens[wide].realm_roles
+
+    await bot.operator.look()
+
+    assert not realm.accepts(Sensitive(wide))
+    token = bot.vault("tokens/default")["token"]
+    assert realm.accepts(Sensitive(token))
+    assert "fl-by-hand" not in realm.tokens[token].realm_roles

@@ -87,7 +87,7 @@ class App:
 
     def writes(self) -> int:
         """Return how often anything was written anywhere."""
-        return len(self.provider.writes) + len(self.store.writes) + len(self.operator.cluster.writes)
+        return len(self.provider.writes) + len(self.store.writes) + len(self.operator.writes())
 
 
 async def test_from_the_manifest_to_the_mounted_secret() -> None:

@@ -281,6 +281,22 @@ async def test_what_a_hand_puts_beside_a_token_in_vault_is_taken_by_nobody() -> 
         assert loop.presented() in loop.taken()
 
 
+async def test_a_server_of_one_token_has_the_one_in_use() -> None:
+    """Whatever else is good meanwhile: what waits, and what was in use before, is not what clients present."""
+    loop = await Loop().begun()
+    loop.watched = False
+    loop.cluster.apply(
+        POD_IDENTITY, NAMESPACE, "aggregator", {**server(), "platform": {"ai4flwr": {"distribution": "PyPI"}}}
+    )
+    for number in range(8):  # by chance alone half of them would go well
+        loop.rotate(f"token-{number}")
+        for _ in range(4):
+            await loop.advance(4)
+            data = loop.cluster.secrets[NAMESPACE, "aggregator"].data
+            assert data["token"].reveal() == loop.vault()["token"]
+        await loop.advance(400)
+
+
 async def test_a_server_whose_files_cannot_be_made_lists_nobody_who_is_refused() -> None:
     """A platform that takes one bot only: others that join change nothing, but once the one goes, so does its token."""
     loop = await Loop().begun()

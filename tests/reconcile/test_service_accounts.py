@@ -178,6 +178,7 @@ async def test_the_end(operator: SmallOperator, assertion: AssertionFile, how: s
     assert operator.store.entries == {}
     (told,) = [event.message for event in operator.cluster.events if event.reason == "RevocationProven"]
     assert "no token was seen" in told
+    assert "only checks signatures may take a token that a pod got by itself until 2026-01-01T12:1" in told
     left = client_of(operator)
     if how == "retain":
         assert left is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedid.domain.conditions import Condition, ConditionType, Reason
-from fedid.reconcile.status import kept_conditions, merge_patch, ready_at_generation
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT
+from fedid.reconcile.status import kept_conditions, merge_patch, ready_at_generation, write_status
+from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 PLAIN = st.one_of(st.booleans(), st.integers(), st.text(max_size=3))
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -146,3 +150,22 @@ def test_conditions_that_go_on_holding_are_kept_as_they_are() -> None:
     assert kept_conditions(found, parts) == [published, granted, synced]
     assert kept_conditions(found, parts, but=ConditionType.GRANTED) == [published, synced]
     assert kept_conditions({**found, "status": None}, parts) == []
+
+
+async def test_two_passes_over_one_object_undo_nothing_of_each_other() -> None:
+    """Each writes over what the other has written by then, however their requests meet."""
+    operator = SmallOperator()
+    await operator.settle()
+    key = ObjectKey(BOT_CLIENT, NAMESPACE, "trainer")
+    operator.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", {})
+    body = operator.cluster.bodies[key]
+    ready = Condition(ConditionType.READY, True, Reason.READY, "well")
+    synced = {"object": "service:grid", "count": 1}
+    await asyncio.gather(
+        write_status(operator.world, body, None, {"openFga": synced}),
+        write_status(operator.world, body, [ready], {"clientId": "trainer"}),
+        write_status(operator.world, body, None, {"federation": "local"}),
+    )
+    status = operator.cluster.bodies[key]["status"]
+    assert [one["type"] for one in status["conditions"]] == ["Ready", "OpenFgaSynced"]
+    assert (status["openFga"], status["clientId"], status["federation"]) == (synced, "trainer", "local")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def proofs(operator: SmallOperator) -> list[str]:
 def written(operator: SmallOperator) -> int:
     """Return how much was written anywhere, nudges and Events included."""
     cluster = operator.cluster
-    made = (cluster.writes, cluster.nudges, cluster.events, operator.provider.writes, operator.store.writes)
+    made = (operator.writes(), cluster.nudges, cluster.events, operator.provider.writes, operator.store.writes)
     return sum(len(record) for record in made)
 
 
@@ -380,6 +380,21 @@ async def dies(operator: SmallOperator, effects: int, *, called_off: bool = Fals
     operator.restart()
     await operator.advance(60)
     return True
+
+
+async def test_the_proof_says_until_when_tokens_are_good_for_who_asks_nobody() -> None:
+    """The published one until its end, and one that was got with the secret just before for a whole life more."""
+    operator = await published()
+    entry = operator.store.data_of(f"fedid/{NAMESPACE}/bots/trainer/tokens/default")
+    token = operator.provider.realm.tokens[entry["token"]]
+    await operator.advance(60)
+    want(operator, suspend=True)
+    await operator.advance(30)
+    (told,) = proofs(operator)
+    life = token.expires_at - token.issued_at
+    seen_at = datetime.fromisoformat(told.partition("Proven at ")[2].partition(": ")[0])
+    assert f"may take a published token until {rfc3339(token.expires_at)}, and one that a pod got by itself" in told
+    assert f"until {rfc3339(seen_at + life + timedelta(seconds=1))}" in told
 
 
 async def test_wherever_a_withdrawal_is_cut_off_it_ends_the_same() -> None:

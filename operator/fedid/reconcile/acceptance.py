@@ -17,7 +17,7 @@ from fedid.reconcile.bot_use import refusal_of
 from fedid.reconcile.directory import key_of
 from fedid.reconcile.world import World
 
-__all__ = ["Acceptance", "Taken"]
+__all__ = ["Acceptance", "Taken", "accepted_bots"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Acceptance:
     def bots_of(self, server: Body, accepts: Accepts) -> list[Body]:
         """Return the bots that a server accepts, by name."""
         namespace, directory = server["metadata"]["namespace"], self._world.directory
-        bodies = (directory.get(key) for key in sorted(directory.keys(BOT_CLIENT)))
-        return [body for body in bodies if body is not None and accepts.matches(namespace, body)]
+        bodies = (directory.get(key) for key in directory.keys(BOT_CLIENT))
+        return sorted((body for body in bodies if body is not None and accepts.matches(namespace, body)), key=key_of)
 
     def servers_of(self, bot: Body, token: str | None = None) -> list[Body]:
         """Return the servers that accept a bot, or one token of it; one on its way out takes nothing any more."""
@@ -82,9 +82,8 @@ class Acceptance:
 
     def wake_listing(self, gone: ObjectKey) -> None:
         """Wake the servers that list a bot of a name that is gone, whoever took its finalizer off."""
-        name = f"{gone.namespace}/{gone.name}"
         for server in self._world.directory.servers():
-            if any(entry.get("bot") == name for entry in _accepted(server)):
+            if gone in accepted_bots(server):
                 self._world.wake(key_of(server), Priority.DELETION)
 
     def wake_waiting(self, pod_identity: Body) -> None:
@@ -92,12 +91,14 @@ class Acceptance:
         mounted = parse_pod_identity(pod_identity).bot
         if mounted is not None:
             self._world.wake(mounted, Priority.DRIFT, look=False)
-        for entry in _accepted(pod_identity):
-            namespace, _, name = str(entry.get("bot")).partition("/")
-            bot = ObjectKey(BOT_CLIENT, namespace, name)
-            self._world.wake(bot, Priority.DRIFT, look=False)
+        self.wake(accepted_bots(pod_identity), Priority.DRIFT)
+
+    def wake(self, bots: Iterable[ObjectKey], priority: Priority) -> None:
+        """Wake bots, which may wait for a server, and the PodIdentities that present their tokens."""
+        for bot in bots:
+            self._world.wake(bot, priority, look=False)
             for pod in self._world.directory.pods_of_bot(bot):
-                self._world.wake(pod, Priority.DRIFT, look=False)
+                self._world.wake(pod, priority, look=False)
 
     def taken(self, bot: Body, tokens: Iterable[str]) -> dict[str, Taken]:
         """Return for those of the tokens that servers take how far these hold them."""
@@ -107,6 +108,13 @@ class Acceptance:
             if servers:
                 found[name] = self._taken_by(servers, bot["metadata"]["uid"], name)
         return found
+
+    def still_listed(self, bot_uid: str, token: str, fingerprint: str) -> bool:
+        """Tell whether a server lists that very token of a bot, whether it should or not."""
+        return any(
+            fingerprint in (accepted_of(server.get("status") or {}, bot_uid, token) or ())
+            for server in self._world.directory.servers()
+        )
 
     def presented(self, bot: Meta, fingerprints: Mapping[str, str]) -> tuple[dict[str, bool], datetime | None]:
         """Tell of each opaque token whether every pod that presents it has the one in use.
@@ -166,6 +174,12 @@ class Acceptance:
             accepts = None  # its own condition says so
         self._parsed[meta.key] = (meta.uid, meta.generation, accepts)
         return accepts
+
+
+def accepted_bots(server: Body) -> frozenset[ObjectKey]:
+    """Return the bots of which a server's Secret lists a token, as its status tells."""
+    names = (str(entry.get("bot")).partition("/") for entry in _accepted(server))
+    return frozenset(ObjectKey(BOT_CLIENT, namespace, name) for namespace, _, name in names)
 
 
 def _accepted(server: Body) -> Iterable[Mapping[str, Any]]:

@@ -37,7 +37,7 @@ from fedid.domain.bot_steps import (
     WithdrawCopy,
     WithdrawToken,
 )
-from fedid.domain.conditions import ConditionType, Reason, condition_of
+from fedid.domain.conditions import Reason
 from fedid.domain.key_plan import signs
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
 from fedid.domain.resources import Body, meta_of
@@ -48,7 +48,8 @@ from fedid.reconcile.bot_keys import KeySteps, listed_by
 from fedid.reconcile.bot_secret import SecretSteps
 from fedid.reconcile.bot_subject import require_subject_is_free
 from fedid.reconcile.bot_tokens import BotTokenSteps
-from fedid.reconcile.roles import role_names, scope_names
+from fedid.reconcile.roles import ask_of, role_names, scope_names
+from fedid.reconcile.status import was_taken
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotApplication"]
@@ -93,8 +94,9 @@ class BotApplication:
         if signs(self._desired):
             facts.listed = listed_by(plan)
         for step in plan:
-            if not await self._take(step, facts, observed):
-                return None
+            with self._world.audit.attempt(type(step).__name__, key=self._context.key):
+                if not await self._take(step, facts, observed):
+                    return None
         facts.published = any(isinstance(step, _PUBLISHING) for step in plan)
         await self._tell_repair(plan, observed)
         return facts
@@ -117,7 +119,7 @@ class BotApplication:
                 await self._secrets.end_previous(facts, observed)
             case AddRoles(roles):
                 await self._provider.add_roles(await self._context.subject(facts), roles)
-                self._context.audit("AddRoles", roles=role_names(roles))
+                self._context.audit("AddRoles", asks=map(ask_of, roles), roles=role_names(roles))
             case RemoveRoles(roles):
                 await self._provider.remove_roles(await self._context.subject(facts), roles)
                 self._context.audit("RemoveRoles", roles=role_names(roles))
@@ -211,9 +213,7 @@ class BotApplication:
     def _had_another_client(self) -> bool:
         """Tell whether a client of this id was there and is not any more, by no deletion of ours."""
         status = self._body.get("status") or {}
-        synced = condition_of(status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
-        taken = synced is not None and synced["reason"] == Reason.CONFLICT
-        return taken or status.get("clientUuid") is not None
+        return was_taken(status) or status.get("clientUuid") is not None
 
     async def _update_client(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None
@@ -225,6 +225,8 @@ class BotApplication:
             facts.secret = fresh
             self._context.note_secret_made(facts, self._provider.server_now())
         self._context.audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
+        if fresh is not None:
+            await self._secrets.end_replaced(facts, observed)
 
     def _public_keys(self, slots: tuple[KeySlot, ...], facts: BotFacts) -> list[Mapping[str, str]]:
         return [facts.keys[slot].public_key for slot in slots]

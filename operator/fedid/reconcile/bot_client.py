@@ -9,16 +9,15 @@ from typing import Any
 from fedid.domain.acceptance import sharing_of
 from fedid.domain.bot import (
     DesiredBot,
-    Suspension,
-    asks_of_bot,
     desired_bot,
     is_keyless,
     suspension_of,
 )
 from fedid.domain.bot_authentication import ServiceAccount
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
-from fedid.domain.durations import duration_text, spread
-from fedid.domain.grants import Ask, AskKind, Verdict
+from fedid.domain.durations import spread
+from fedid.domain.grants import Ask, AskKind
+from fedid.domain.judgement import Verdict
 from fedid.domain.resources import Body, BotClient, meta_of, parse_bot_client
 from fedid.domain.rotation import (
     REVOKE_NOW,
@@ -27,6 +26,7 @@ from fedid.domain.rotation import (
     revocation_request,
     rotation_request,
 )
+from fedid.domain.suspension import Suspension
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
@@ -49,12 +49,11 @@ from fedid.reconcile.bot_status import (
     short_overlaps,
 )
 from fedid.reconcile.bot_subject import require_own_subject
-from fedid.reconcile.bot_teardown import BotTeardown, anything_made, proof_of
+from fedid.reconcile.bot_teardown import BotTeardown, anything_made
 from fedid.reconcile.gate import (
     UNSEEN_SECONDS,
     backends_of,
     federation_name,
-    judged,
     judged_as_before,
     pinned_federation,
     realm_now,
@@ -62,7 +61,8 @@ from fedid.reconcile.gate import (
     trust_earlier,
     with_finalizer,
 )
-from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
+from fedid.reconcile.judging import bot_verdict, judgement_fields
+from fedid.reconcile.status import kept_conditions, newest_of, proof_of, ready_at_generation, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
@@ -71,7 +71,7 @@ __all__ = ["BotReconciler"]
 _WAITING_SECONDS = 5.0
 """When to look again at a credential that should have been replaced or ended and could not be."""
 _SOON_SECONDS = 0.5
-"""When to look again at a withdrawal that waits for nothing but the next second of Keycloak's clock."""
+"""When to look again at what waits for nothing but the next second of Keycloak's clock, which is known no closer."""
 _FOR_GOOD = (Reason.SUSPENDED, Reason.EXPIRED, Reason.REVOKED_NOW)
 """Withdrawals that are finished also when they are called off halfway: who suspends a bot, if only for a moment, wants
 every credential of before dead, those too that nobody published."""
@@ -141,8 +141,7 @@ class BotReconciler:
         if not world.directory.knows_namespace(spec.meta.key.namespace):
             return Outcome(world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide; seen, it wakes this object
         require_own_subject(world, spec, body, federation)
-        asks = asks_of_bot(spec, backends.federation)
-        verdict = _bounded(judged(world, backends, asks, spec.meta.key.namespace), spec)
+        verdict = await bot_verdict(world, backends, spec, body)
         if not verdict.granted:
             await self._refuse(body, spec, verdict)
         require_usable(backends, spec.meta, vault=True)
@@ -160,8 +159,15 @@ class BotReconciler:
         ignored = await self._ignored(body, request)
         facts = await self._convergence.run(BotPass(body, spec, desired, backends, application, request))
         published = published_fields(spec, desired, backends, facts)
+        self._measure(body, published)
         self._wake_consumers(body, published, anyway=facts.published)
-        handled = {"rotateIgnored": ignored, "revokedNow": revoked_now, **sharing.fields()}
+        leaving = await self._servers.end(body, facts)
+        handled = {
+            "rotateIgnored": ignored,
+            "revokedNow": revoked_now,
+            "endingTokens": leaving,
+            **sharing.fields(),
+        }
         await self._settle(body, spec, desired, backends, verdict, facts, published, handled)
         self._servers.wake(body, published)
         status = body.get("status") or {}
@@ -207,14 +213,15 @@ class BotReconciler:
         not end a running federation.
         """
         exists = anything_made(body)
-        ground_gone = not verdict.namespace_matched or Ask(AskKind.CLIENT_ID, spec.client_id) in verdict.denied
+        ground_gone = not verdict.may_exist or Ask(AskKind.CLIENT_ID, spec.client_id) in verdict.denied
         if exists and not ground_gone:
             return
         if exists:
-            ending = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Everything was withdrawn and revoked")
+            ending = Condition(ConditionType.READY, False, verdict.reason, "Everything was withdrawn and revoked")
             if not await self._teardown.withdraw(body, Reason.NOT_GRANTED, ending):
-                self._world.wake(spec.meta.key, Priority.DELETION)
-        raise NotGrantedError(verdict.message)
+                soon = self._world.clock.monotonic() + _SOON_SECONDS
+                self._world.wake(spec.meta.key, Priority.DELETION, at=soon)
+        raise NotGrantedError(verdict.message, reason=verdict.reason)
 
     async def _ignored(self, body: Body, request: RotationRequest | None) -> str | None:
         """Tell once that a value of the annotation means nothing, and return it for the status."""
@@ -232,6 +239,11 @@ class BotReconciler:
         )
         await self._world.cluster.emit(body, reason="RotateIgnored", message=message, warning=True, action="Rotate")
         return request.value
+
+    def _measure(self, body: Body, published: Mapping[str, Any]) -> None:
+        newest = newest_of(self._world, body)
+        pods = self._world.directory.pods_of_bot(meta_of(body).key)
+        self._world.rotation_lag.published(newest, published, pods, realm_now(self._world, newest))
 
     def _wake_consumers(self, body: Body, published: Mapping[str, Any], *, anyway: bool) -> None:
         """Wake the consumers if the status is yet to say what is published.
@@ -266,6 +278,7 @@ class BotReconciler:
             "federation": name,
             "clientId": desired.client_id,
             "revocation": None,
+            **judgement_fields(body, verdict),
             **handled,
             **published,
         }
@@ -302,7 +315,7 @@ class BotReconciler:
         now, mono = backends.identity_provider.server_now(), world.clock.monotonic()
         # What is due and was not done waits for something; not for the next instant of this clock.
         renewals = [
-            mono + max((at - now).total_seconds(), _WAITING_SECONDS if at <= now else 0.0)
+            mono + max((at - now).total_seconds(), _WAITING_SECONDS if at <= now else _SOON_SECONDS)
             for at in next_rotations(spec, desired, facts)
         ]
         asked = request is not None and request.wants_secret(facts.secret_rotated_for)
@@ -315,26 +328,6 @@ class BotReconciler:
         vault_at = mono + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
         first = min([*renewals, vault_at, *(at for at in (look_at, expiry) if at is not None)])
         return Outcome(first, Priority.DELETION if first == expiry else Priority.DRIFT)
-
-
-def _bounded(verdict: Verdict, spec: BotClient) -> Verdict:
-    """Return the verdict with the asked token lifetime judged too."""
-    limit = verdict.max_token_lifetime
-    asked = [token.lifetime for token in spec.tokens if token.lifetime is not None]
-    if limit is None or not asked or max(asked) <= limit:
-        return verdict
-    over = Ask(AskKind.TOKEN_LIFETIME, duration_text(max(asked)))
-    message = (
-        f"spec.tokens asks for a lifetime of {duration_text(max(asked))}; the widest maxTokenLifetime of the rules "
-        f"that match the namespace is {duration_text(limit)}. Ask for less, or have the platform team raise it"
-    )
-    told = f"{verdict.message} {message}" if verdict.denied else message
-    return Verdict(
-        verdict.namespace_matched,
-        verdict.denied | {over},
-        limit,
-        told if verdict.namespace_matched else verdict.message,
-    )
 
 
 def _about(error: Error) -> ConditionType | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, has_secret
 from fedid.domain.bot_authentication import SigningKey
@@ -105,10 +106,15 @@ class BotContext:
     """What a person asks to be replaced."""
 
     def note_secret_made(self, facts: BotFacts, at: datetime) -> None:
-        """Remember that the secret was made, and which request that carries out."""
-        facts.secret_issued_at = at
+        """Remember that the secret was made, and which request that carries out.
+
+        Where the former one stays good, it was made no earlier than Keycloak kept that: a later look, which counts from
+        there, would tell another end.
+        """
         if facts.previous_secret is not None:
+            at = max(at, self.provider.server_now_at_most())
             facts.previous_ends_at = at + self.desired.rotation.overlap
+        facts.secret_issued_at = at
         self.note_request(facts)
 
     def note_request(self, facts: BotFacts) -> None:
@@ -163,9 +169,10 @@ class BotContext:
             facts.subject = await self.provider.service_account_id(self.desired.client_uuid)
         return facts.subject
 
-    def audit(self, step: str, **details: object) -> None:
+    def audit(self, step: str, **details: Any) -> None:
         """Log one side effect."""
-        self.world.audit(step, key=str(self.key), federation=self.backends.federation.meta.key.name, **details)
+        federation = self.backends.federation.meta.key.name
+        self.world.audit(step, key=self.key, federation=federation, **details)
 
 
 def _previous_ends_at(desired: DesiredBot, observed: ObservedBot) -> datetime | None:
@@ -224,6 +231,8 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
         facts.entries[name] = dict(entry.data)
         if opaque is not None:
             opaque = _told_of(opaque, observed, name)
+            # Made by a pass that ended before its status, it stays only if it is what is asked for now.
+            asked = asked or desired.ask_hash(token)
             facts.tokens[name] = opaque_fact(opaque, entry.version, asked, place=place, rotated_for=made_for)
         elif claims is not None:
             facts.tokens[name] = TokenFact(

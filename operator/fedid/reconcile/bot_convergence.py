@@ -27,6 +27,7 @@ from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_observation import observe_bot, observe_keys, recorded_in
 from fedid.reconcile.gate import LOOK_PERIOD
 from fedid.reconcile.roles import existing_roles, existing_scopes
+from fedid.reconcile.status import ready_at_generation, was_taken
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BotConvergence", "BotPass"]
@@ -73,9 +74,10 @@ class BotConvergence:
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         look = not fresh or bool(status.get("revocation")) or self._secret_matters(one)
         begun = await observe_keys(backends, meta.key, desired) if never_made else None
-        if never_made and not (begun is not None and begun.data):
+        if never_made and not (begun is not None and begun.data) and not was_taken(status):
             # What was never created is created: a 409 tells if a crash came between the create and the status. A key
-            # in Vault tells so too, and then that one is to be used.
+            # in Vault tells so too, and then that one is to be used. Where somebody else's client was in the way, it
+            # is looked whether it still is: an absence is waited out, and that would be told again at each attempt.
             scopes = await existing_scopes(backends, declared) if declared else None
             observed = ObservedBot(
                 keycloak_seen=True, recorded=recorded_in(status), realm_scopes=scopes, stored_client=begun
@@ -94,7 +96,7 @@ class BotConvergence:
                 observed = await observe(look=True)
             if observed.keycloak_seen:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
-            observed = self._with_servers(one, observed)
+            observed = self._with_servers(one, await _without_revoked(one, observed))
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.wants_secret(facts.secret_rotated_for)
@@ -170,6 +172,22 @@ class BotConvergence:
             return stored_as_published(desired, observed)
         agreed = self._world.sightings.in_vault(key, stored.data.get("client_secret") if stored is not None else None)
         return agreed and stored_as_published(desired, observed)
+
+
+async def _without_revoked(one: BotPass, observed: ObservedBot) -> ObservedBot:
+    """Return it without the jwts that are good no more, where the last pass may not have come to its end.
+
+    A token that says more than a changed spec is revoked before its successor is published. If a crash comes in
+    between and the spec is then changed back, nothing but the token itself tells that it was revoked.
+    """
+    if not observed.keycloak_seen or ready_at_generation(one.body):
+        return observed
+    provider, good = one.backends.identity_provider, dict(observed.claims)
+    for name, claims in observed.claims.items():
+        published = observed.stored_tokens[name].data["token"]
+        if claims.expires_at > provider.server_now() and not await provider.token_accepted(published):
+            del good[name]
+    return replace(observed, claims=good, revoked=frozenset(observed.claims.keys() - good.keys()))
 
 
 def _obstacle(desired: DesiredBot, observed: ObservedBot) -> str | None:

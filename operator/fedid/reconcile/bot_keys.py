@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fedid.domain.bot_keys import KeySlot
 from fedid.domain.bot_steps import BotStep, CreateClient, ObservedBot, PublishKey, StageKey, UpdateClient
+from fedid.domain.conditions import rfc3339
 from fedid.domain.key_plan import key_entry
+from fedid.domain.receipt import REFUSED, TOKEN_ENDPOINT, Presented
 from fedid.domain.tokens import PrivateKey
 from fedid.errors import BackendUnavailableError
 from fedid.reconcile.bot_context import BotContext, BotFacts
 from fedid.reconcile.bot_paths import SECRET_RETENTION
+from fedid.reconcile.receipts import leave_receipt_of_credential
 
 __all__ = ["KeySteps", "listed_by"]
 
@@ -54,6 +57,12 @@ class KeySteps:
                 message = f"Keycloak still accepts the former key {key.key_id} of client {client_id}; ending it again"
                 raise BackendUnavailableError(message, backend="keycloak")
         bot.audit("EndKeys", client_id=client_id, refused=[key.key_id for key in ended])
+        if ended:
+            at, where = bot.provider.server_now(), f"{TOKEN_ENDPOINT} {bot.desired.issuer_url}"
+            seen = [Presented(f"private key {key.key_id}", where, REFUSED, at) for key in ended]
+            which = " ".join(sorted(key.key_id for key in ended))
+            note = f"access tokens that were got with it before {rfc3339(at)} are good until they expire"
+            await leave_receipt_of_credential(bot.world, bot.body, seen, what=f"keys {which}", note=note)
 
     async def publish(self, step: PublishKey, facts: BotFacts, observed: ObservedBot) -> None:
         """Write the key in use, and the one before while it is good too; then have consumers come for it at once."""

@@ -7,11 +7,13 @@ from fedid.domain.bot_authentication import ServiceAccount, credential_name
 from fedid.domain.bot_plan import CLOCK_TOLERANCE_SECONDS
 from fedid.domain.bot_record import client_differences, desired_client
 from fedid.domain.bot_steps import ObservedBot
-from fedid.domain.conditions import Reason
+from fedid.domain.conditions import Reason, rfc3339
+from fedid.domain.receipt import REFUSED, TOKEN_ENDPOINT, Presented
 from fedid.domain.tokens import MintedToken, TokenExpectation, token_faults
 from fedid.errors import BackendRejectedError, BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts
 from fedid.reconcile.bot_paths import SECRET_RETENTION
+from fedid.reconcile.receipts import leave_receipt_of_credential
 
 __all__ = ["SecretSteps"]
 
@@ -55,6 +57,31 @@ class SecretSteps:
             raise BackendUnavailableError(message, backend="keycloak")
         facts.previous_secret = facts.previous_ends_at = None
         bot.audit("EndPreviousSecret", client_id=client_id, refused=previous is not None)
+        if previous is not None:
+            await self._leave_receipt(observed, "former")
+
+    async def end_replaced(self, facts: BotFacts, observed: ObservedBot) -> None:
+        """See the published secret refused that was replaced without an overlap."""
+        bot, stored = self._bot, observed.stored_client
+        ended = stored.data.get("client_secret") if stored is not None else None
+        still_good = {facts.secret, facts.previous_secret, observed.client and observed.client.previous_secret}
+        if ended is None or ended in still_good:
+            return
+        if not await bot.provider.credentials_refused(bot.former_credentials(ended)):
+            message = f"Keycloak still accepts the former secret of client {bot.desired.client_id}; replacing it again"
+            raise BackendUnavailableError(message, backend="keycloak")
+        await self._leave_receipt(observed, "replaced")
+
+    async def _leave_receipt(self, observed: ObservedBot, which: str) -> None:
+        """Tell of a secret that was seen refused, before Vault forgets it: until then it is found again."""
+        bot, stored = self._bot, observed.stored_client
+        provider, issuer_url = bot.provider, bot.desired.issuer_url
+        what = f"{which} bot secret of client {bot.desired.client_id}"
+        seen = Presented(what, f"{TOKEN_ENDPOINT} {issuer_url}", REFUSED, provider.server_now())
+        note = f"access tokens that were got with it before {rfc3339(seen.at)} are good until they expire"
+        # Of its own entry in Vault there is one version for each secret; Keycloak has no name for one.
+        which_one = f"{which} secret, version {stored.version if stored is not None else None} in Vault"
+        await leave_receipt_of_credential(bot.world, bot.body, [seen], what=which_one, note=note)
 
     async def prove(self, facts: BotFacts, observed: ObservedBot) -> None:
         """See that the bot can authenticate: by doing so, or, where only its pods can, by what its client says."""

@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fedid.domain.receipt import Cause, Presented
 from fedid.domain.resources import Body, Meta, meta_of
+from fedid.domain.token_entries import EndingToken, ending_tokens
 from fedid.engine import Priority
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_context import BotFacts
+from fedid.reconcile.receipts import leave_receipt_of_credential
 from fedid.reconcile.world import World
 
 __all__ = ["BotServers"]
+
+_NOT_LISTED = "not listed, and its pods have the list without it"
+_ELSEWHERE = "a verifier that is no PodIdentity of this cluster may take it until it reads Vault again"
+_NO_SERVER = "no PodIdentity accepts it; whoever else verifies it may take it until it reads Vault again"
 
 
 class BotServers:
@@ -38,16 +45,52 @@ class BotServers:
             if one.lagging and one.next_at is None
         ]
 
+    async def end(self, body: Body, facts: BotFacts) -> list[dict[str, str]] | None:
+        """Leave a receipt of each opaque token that no server takes any more; return what is still on its way out.
+
+        Raises:
+            BackendUnavailableError: The API server is away; to be repeated.
+        """
+        left = []
+        for one in _ending(body, facts):
+            servers = self._acceptance.servers_of(body, one.name)
+            if not self._has_left(body, one):
+                left.append(one.field())
+                continue
+            what, now = f"opaque token {one.name} ({one.fingerprint})", self._world.clock.now()
+            seen = [Presented(what, f"list of {meta_of(server).key}", _NOT_LISTED, now) for server in servers]
+            cause = Cause.ROTATED if one.name in facts.tokens else Cause.WITHDRAWN
+            note = _ELSEWHERE if servers else _NO_SERVER
+            seen = seen or [Presented(what, "Vault", "no more the bot's, and in no server's list", now)]
+            await leave_receipt_of_credential(self._world, body, seen, what=what, cause=cause, note=note)
+        return left or None
+
     def awaited(self, meta: Meta, facts: BotFacts) -> list[datetime]:
         """Return when those who are waited for will have what they need (the operator's clock)."""
         bot = self._world.directory.get(meta.key)
-        marks = {name: fact.fingerprint for name, fact in facts.tokens.items() if fact.fingerprint is not None}
-        if bot is None or not marks:
+        if bot is None:
             return []
-        instants = [one.next_at for one in self._acceptance.taken(bot, _pending(facts)).values()]
+        waited_for = [*_pending(facts), *(one.name for one in _ending(bot, facts))]
+        instants = [one.next_at for one in self._acceptance.taken(bot, waited_for).values()]
+        marks = {name: fact.fingerprint for name, fact in facts.tokens.items() if fact.fingerprint is not None}
         if any(fact.previous_ends_at is not None for fact in facts.tokens.values()):
             instants.append(self._acceptance.presented(meta, marks)[1])
         return [at for at in instants if at is not None]
+
+    def _has_left(self, body: Body, one: EndingToken) -> bool:
+        """Tell whether no server lists it, and the pods of those that take the bot have what these list now."""
+        if self._acceptance.still_listed(meta_of(body).uid, one.name, one.fingerprint):
+            return False
+        taken = self._acceptance.taken(body, [one.name]).get(one.name)
+        return taken is None or not taken.lagging
+
+
+def _ending(body: Body, facts: BotFacts) -> tuple[EndingToken, ...]:
+    held = {
+        name: frozenset(mark for mark in (fact.fingerprint, fact.previous_fingerprint) if mark is not None)
+        for name, fact in facts.tokens.items()
+    }
+    return ending_tokens(body.get("status") or {}, held)
 
 
 def _pending(facts: BotFacts) -> list[str]:

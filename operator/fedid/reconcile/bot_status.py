@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from fedid.domain.acceptance import OTHERS_SEE
 from fedid.domain.bot import DesiredBot, DesiredToken, is_keyless
 from fedid.domain.bot_authentication import ServiceAccount, credential_name
 from fedid.domain.bot_keys import KeySlot
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.durations import duration_text
-from fedid.domain.grants import Verdict
+from fedid.domain.judgement import Verdict
 from fedid.domain.resources import Body, BotClient
 from fedid.domain.rotation import renewal_due_at, rotation_due_at
 from fedid.domain.token_entries import OPAQUE
@@ -31,8 +32,6 @@ __all__ = [
 _ROUNDING = timedelta(seconds=5)
 _SEEN_BY_NUDGED = timedelta(seconds=10)
 """What a pod that is told of a change needs to have the new file, with a margin (measured: 1 s at most)."""
-_SEEN_BY_OTHERS = timedelta(minutes=2)
-"""What kubelet takes by itself: a minute between looks, and what it remembers for as long (measured: 78 s at most)."""
 
 
 def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
@@ -55,7 +54,7 @@ def conditions_of(  # noqa: PLR0913 - all that the conditions tell of
     blocked = obstacle is not None and not desired.rotation.allow_interruption
     keycloak = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
     if not verdict.granted:
-        ready = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, verdict.message)
+        ready = Condition(ConditionType.READY, False, verdict.reason, verdict.message)
     elif blocked:
         ready = Condition(ConditionType.READY, False, Reason.OVERLAP_IMPOSSIBLE, str(obstacle))
     else:
@@ -176,7 +175,7 @@ def short_overlaps(desired: DesiredBot, consumers: Iterable[Body]) -> list[str]:
             slow = pod["metadata"]["name"]
     if not any_consumer:
         return []
-    needed = _SEEN_BY_OTHERS if slow is not None else _SEEN_BY_NUDGED
+    needed = OTHERS_SEE if slow is not None else _SEEN_BY_NUDGED
     short = {
         f"the overlap of token {token.name}": token.overlap
         for token in desired.tokens

@@ -7,46 +7,52 @@ never kept waiting for Vault or for a pod: the authority refuses first, the trac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fedid.domain.bot import PREVIOUS_SECRET
 from fedid.domain.bot_authentication import (
-    BotAuthentication,
-    ClientSecret,
-    PrivateKeyJwt,
     ServiceAccount,
-    authenticator_attributes,
-    authenticator_of,
 )
-from fedid.domain.bot_keys import held_keys, public_keys_in
+from fedid.domain.bot_keys import held_keys
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
-from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
+from fedid.domain.receipt import cause_of, evidence_fields, evidence_in, receipt_of
 from fedid.domain.resources import Body, BotClient, Meta, meta_of, parse_bot_client
-from fedid.domain.tokens import ClientAuthentication, ClientCredentials, MintedToken, PrivateKey
+from fedid.domain.tokens import MintedToken, PrivateKey
 from fedid.engine import Outcome, Priority
 from fedid.errors import (
     BackendError,
-    BackendRejectedError,
     Error,
     NotReadyError,
-    OwnershipConflictError,
     StaleObjectError,
 )
 from fedid.reconcile.acceptance import Acceptance
+from fedid.reconcile.bot_at_authority import BotAtAuthority
 from fedid.reconcile.bot_evidence import Evidence
 from fedid.reconcile.bot_nodes import waits_for_nodes
-from fedid.reconcile.bot_observation import client_of_bot, observe_stored
+from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.bot_retention import BotRetention, is_retained, revocation_of
+from fedid.reconcile.bot_retention import BotRetention
 from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
-from fedid.reconcile.status import kept_conditions, newest_of, write_status
+from fedid.reconcile.members import require_tuples_gone
+from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
+from fedid.reconcile.retention import decide_retention, is_retained, revocation_of
+from fedid.reconcile.status import kept_conditions, newest_of, proof_of, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["BotTeardown", "anything_made", "proof_of"]
+__all__ = ["BotTeardown", "anything_made"]
 
-_MADE = ("clientUuid", "serviceAccountSubject", "secret", "tokens", "revocation", "tokenExpiresAt", "nextRotationAt")
+_MADE = (
+    "clientUuid",
+    "serviceAccountSubject",
+    "secret",
+    "tokens",
+    "endingTokens",
+    "revocation",
+    "tokenExpiresAt",
+    "nextRotationAt",
+)
 """Fields of the status that tell of something outside the cluster."""
 
 
@@ -59,11 +65,6 @@ def anything_made(body: Body) -> bool:
     return meta_of(body).has_finalizer or any(status.get(name) for name in _MADE)
 
 
-def proof_of(body: Body) -> list[Condition]:
-    """Return the condition with the proof of the last withdrawal, to be told for as long as nothing is made anew."""
-    return [condition for condition in kept_conditions(body, (ConditionType.REVOKED,)) if condition.status]
-
-
 class BotTeardown:
     """Takes bots down."""
 
@@ -72,6 +73,7 @@ class BotTeardown:
         self._world = world
         self._acceptance = acceptance
         self._retention = BotRetention(world)
+        self._authority = BotAtAuthority(world, self._retention)
 
     async def delete(self, body: Body) -> Outcome:
         """Run one pass over a bot that is being deleted.
@@ -128,28 +130,28 @@ class BotTeardown:
             return False  # the Federation is looked at first, and wakes this object
         if waits_for_nodes(world, body):
             return False
-        decided = await self._retention.decide(body, spec, backends)
+        decided = await decide_retention(world, body, backends, retain=spec.retain, who="bot", what="client")
         if decided is None:
             return False
         body = decided
         evidence = await self._gather(body, spec, backends)
-        body = await self._end_at_authority(body, spec, evidence, backends)
+        body = await self._authority.end(body, spec, evidence, backends)
         refusals = await evidence.presented(backends.identity_provider)
         if evidence.vault_error is not None:
             raise evidence.vault_error
-        body = await self._record_proof(body, evidence, refusals)
+        body = await self._record_proof(body, evidence, refusals, backends.identity_provider.server_now())
         await self._remove_from_vault(meta, evidence, backends)
         self._require_consumers_gone(meta)
         last = world.last_deletions.get(evidence.client_id)
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
         await self._retention.release(body, spec.client_id, backends)
-        await self._tell_proof(body, evidence)
+        await self._tell_proof(body, evidence, backends)
         await self._let_go(body, ending)
         return True
 
     async def _gather(self, body: Body, spec: BotClient, backends: Backends) -> Evidence:
-        meta, evidence = spec.meta, Evidence(spec.client_id)
+        meta, evidence = spec.meta, Evidence(spec.client_id, backends.federation.keycloak.issuer_url)
         if isinstance(spec.authentication, ServiceAccount):
             evidence.subject = spec.authentication.subject
             evidence.client_uuid = (body.get("status") or {}).get("clientUuid")
@@ -176,143 +178,25 @@ class BotTeardown:
         }
         return evidence
 
-    async def _end_at_authority(self, body: Body, spec: BotClient, evidence: Evidence, backends: Backends) -> Body:
-        """Record the positive check, revoke what was published, delete the client (or end all use of it)."""
-        world, provider, meta = self._world, backends.identity_provider, spec.meta
-        client = await client_of_bot(
-            backends, body.get("status") or {}, uid=meta.uid, client_id=evidence.client_id, owner=world.owner(meta.uid)
-        )
-        if client is None:
-            seen_alive = revocation_of(body).get("positiveCheckAt")
-            if evidence.tokens or evidence.secrets or evidence.keys or evidence.client_uuid or seen_alive:
-                # An earlier pass, maybe of an earlier process, or a hand, deleted it: at the latest now.
-                world.note_absence(evidence.client_id, provider)
-            return body
-        if is_retained(body) and revocation_of(body).get("provenAt"):
-            return body  # all that is left to do is to release it, and maybe that is done too
-        if client.owner != world.owner(meta.uid) and not (body.get("status") or {}).get("clientUuid"):
-            return body  # one that was released by an earlier suspension, and nothing was made since
-        if client.owner != world.owner(meta.uid):
-            message = (
-                f"Client {client.client_id} ({client.client_uuid}) now carries the owner mark "
-                f"{client.owner or 'of nobody'}, so it is left untouched and this object waits; put the attribute "
-                "fedid.owner back, or delete the client"
-            )
-            raise OwnershipConflictError(message, backend="keycloak")
-        if evidence.subject is not None:
-            evidence.client_uuid = client.client_uuid
-        if isinstance(spec.authentication, ClientSecret):
-            evidence.add_secret(client.secret)
-            evidence.add_secret(client.previous_secret)
-        credentials = await self._restore(client, spec.authentication, evidence, backends)
-        if credentials is not None:
-            body = await self._check_positive(body, evidence, credentials, backends)
-            await self._revoke(meta, evidence, credentials, backends)
-        if is_retained(body):
-            await self._retention.end(client, backends)
-            world.audit("EndClient", key=str(meta.key), client_id=client.client_id)
-            return body
-        await provider.delete_client(client.client_uuid)
-        world.note_deletion(evidence.client_id, provider)
-        world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
-        return body
-
-    async def _restore(
-        self, client: ClientRecord, authentication: BotAuthentication, evidence: Evidence, backends: Backends
-    ) -> ClientAuthentication | None:
-        """Return what the client signs in with, for the last time; only it can revoke its tokens.
-
-        Where a hand took that from the client, or a key from Vault, it is let in again for that, with a key of this
-        very moment if need be. None: only pods can, or there is no secret.
-        """
-        listed = public_keys_in(client.attributes)
-        flags, attributes = {**client.flags, SERVICE_ACCOUNTS: True}, dict(client.attributes)
-        signs_in = client.flags.get(SERVICE_ACCOUNTS) and client.authenticator == authenticator_of(authentication)
-        credentials: ClientAuthentication
-        match authentication:
-            case ServiceAccount():
-                return None
-            case ClientSecret():
-                if client.secret is None:
-                    return None
-                credentials = ClientCredentials(client.client_id, client.secret)
-            case PrivateKeyJwt():
-                known = (key for key in evidence.keys if key.key_id in listed)
-                last = next(known, None)
-                if last is None:
-                    made = self._world.fresh_key()
-                    last, signs_in = PrivateKey(client.client_id, made.private_key, made.key_id), False
-                    attributes |= authenticator_attributes(authentication, keys=[made.public_key])
-                    evidence.keys.append(last)
-                credentials = last
-        if not signs_in:
-            authenticator = authenticator_of(authentication)
-            restored = replace(client, authenticator=authenticator, flags=flags, attributes=attributes, secret=None)
-            await backends.identity_provider.update_client(restored)
-        return credentials
-
-    async def _revoke(
-        self, meta: Meta, evidence: Evidence, credentials: ClientAuthentication, backends: Backends
-    ) -> None:
-        """Revoke what was published, in the name of the client.
-
-        A client that was changed by hand may not be let in for that. That must not keep it alive: its deletion ends
-        every token at once, the proof follows, and a client made anew under the same id refuses what is older.
-        """
-        for name, token in evidence.tokens.items():
-            try:
-                await backends.identity_provider.revoke(token.token, credentials)
-            except BackendRejectedError as error:
-                self._world.audit("RevokeRefused", key=str(meta.key), token=name, error=error.message)
-
-    async def _check_positive(
-        self, body: Body, evidence: Evidence, credentials: ClientAuthentication, backends: Backends
-    ) -> Body:
-        """See a token accepted, so that its refusal will mean something, and record that before anything ends."""
-        provider, status = backends.identity_provider, body.get("status") or {}
-        if (status.get("revocation") or {}).get("positiveCheckAt"):
-            return body
-        now = provider.server_now()
-        alive = next((t for t in evidence.tokens.values() if t.claims.expires_at > now), None)
-        if alive is None or not await provider.token_accepted(alive.token):
-            alive = await self._probe(credentials, backends)
-            if alive is None:
-                return body  # somebody disabled the client: nothing of it is accepted, so nothing can be seen alive
-            evidence.tokens[""] = alive
-            if not await provider.token_accepted(alive.token):
-                return body
-        checked_at = rfc3339(self._world.clock.now())
-        revocation = {
-            "startedAt": checked_at,
-            **(status.get("revocation") or {}),
-            "positiveCheckAt": checked_at,
-            "tokenId": alive.claims.token_id,
-        }
-        message = f"Token {alive.claims.token_id} was accepted at {checked_at}; ending it now"
-        told = (
-            Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is being revoked"),
-            Condition(ConditionType.REVOKED, False, Reason.REVOKING, message),
-        )
-        return await write_status(self._world, body, told, {"revocation": revocation}) or body
-
-    async def _probe(self, credentials: ClientAuthentication, backends: Backends) -> MintedToken | None:
-        """Return a fresh token, None where a hand made the client unable to get one."""
-        try:
-            return await backends.identity_provider.mint(credentials)
-        except BackendRejectedError:
-            return None
-
-    async def _record_proof(self, body: Body, evidence: Evidence, refusals: list[str]) -> Body:
-        """Write down that the refusals were seen before the credentials, which could show them again, are removed."""
+    async def _record_proof(self, body: Body, evidence: Evidence, refusals: list[str], seen_at: datetime) -> Body:
+        """Write down that the refusals were seen (Keycloak's clock) before the credentials, which show them, go."""
         revocation = revocation_of(body)
         if revocation.get("provenAt") or not (refusals or is_retained(body)):
             return body
         now = rfc3339(self._world.clock.now())
-        proven = {"startedAt": now, **revocation, "provenAt": now, "waitingFor": None, "waitingSince": None}
+        latest = evidence.latest_expiry(seen_at)
+        proven = {
+            "startedAt": now,
+            **revocation,
+            "provenAt": now,
+            "evidence": evidence_fields([*evidence_in(revocation), *evidence.seen]) or None,
+            "latestExpiry": rfc3339(latest) if latest is not None else None,
+            "waitingFor": None,
+            "waitingSince": None,
+        }
         message = f"Proven at {now}: {'; '.join(refusals) or 'nothing of it was known that could be presented'}"
-        latest = max((t.claims.expires_at for t in evidence.tokens.values()), default=None)
-        if latest is not None and latest > self._world.clock.now():
-            message += f"; a verifier that only checks signatures may take a token until {rfc3339(latest)}"
+        if (window := evidence.window(seen_at)) is not None:
+            message += f"; {window}"
         told = (
             Condition(ConditionType.READY, False, Reason.REVOKING, "The bot is revoked; its traces are being removed"),
             Condition(ConditionType.REVOKED, True, Reason.PROVEN, message),
@@ -346,9 +230,10 @@ class BotTeardown:
             names = ", ".join(str(key) for key in listing[:5])
             message = f"Everything is revoked at the authority; the Secrets of {names} still list a token of the bot"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
+        require_tuples_gone(self._world, meta.uid)
 
-    async def _tell_proof(self, body: Body, evidence: Evidence) -> None:
-        """Tell what was seen, in an Event and in the log; from the status, so that a restart tells the same."""
+    async def _tell_proof(self, body: Body, evidence: Evidence, backends: Backends) -> None:
+        """Leave a receipt of what was seen; from the status, so that a restart tells the same."""
         status = body.get("status") or {}
         revocation = status.get("revocation") or {}
         revoked = condition_of(status.get("conditions") or (), ConditionType.REVOKED)
@@ -356,24 +241,20 @@ class BotTeardown:
         proof = revoked["message"] if revoked is not None and proven_at else "no credential was ever published"
         unseen = "no token was seen" if evidence.subject is not None else "nothing was seen alive"
         seen = f"token {revocation.get('tokenId')} was accepted at {positive}" if positive else unseen
-        self._world.audit(
-            "RevocationProven",
-            key=str(meta_of(body).key),
-            client_id=evidence.client_id,
-            positive_check_at=positive,
-            token_id=revocation.get("tokenId"),
-            proven_at=proven_at,
-            proof=proof,
-            left_in_vault=evidence.left,
-        )
         # With Retain, one that was never ours stays as well, and of that there is nothing to tell.
         stays = is_retained(body) and bool(status.get("clientUuid"))
         released = ["the client stays, with a secret that nobody knows, and is nobody's"] if stays else []
         vault = "; ".join([*released, "what is ours in Vault answers 404", *evidence.left])
-        message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
-        await self._world.cluster.emit(
-            body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
+        receipt = receipt_of(
+            body,
+            cause_of(body),
+            what=withdrawal_of(body),
+            seen=[gone_from_vault(backends, self._world.clock.now())],
+            notes=[*released, *evidence.left, *([unseen] if not positive else [])],
+            proven_at=self._world.clock.now(),
         )
+        message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
+        await leave_receipt(self._world, body, receipt, message=message)
 
     async def _let_go(self, body: Body, ending: Condition | None) -> None:
         """Take the finalizer off; where the object stays, forget what was made.

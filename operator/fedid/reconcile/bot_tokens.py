@@ -16,6 +16,8 @@ from fedid.domain.bot_steps import (
     PublishToken,
     StageToken,
 )
+from fedid.domain.conditions import rfc3339
+from fedid.domain.receipt import ADMIN_API, Cause, Presented
 from fedid.domain.stored import Retention
 from fedid.domain.token_entries import (
     Location,
@@ -26,11 +28,12 @@ from fedid.domain.token_entries import (
     token_entry,
     with_location,
 )
-from fedid.domain.tokens import outlives, wider_than
+from fedid.domain.tokens import TokenClaims, outlives, wider_than
 from fedid.errors import BackendUnavailableError
 from fedid.reconcile.bot_context import BotContext, BotFacts, TokenFact, opaque_fact
 from fedid.reconcile.bot_paths import token_retention
 from fedid.reconcile.bot_secret import SecretSteps
+from fedid.reconcile.receipts import leave_receipt_of_credential
 
 __all__ = ["BotTokenSteps"]
 
@@ -64,6 +67,10 @@ class BotTokenSteps:
             # Before the new one is published: a withdrawn right ends now, and a crash here is found again by the hash.
             published = observed.stored_tokens[step.name].data["token"]
             await bot.provider.revoke(published, credentials)
+            if await bot.provider.token_accepted(published):
+                message = f"Token {step.name} of client {bot.desired.client_id} was revoked and is still accepted"
+                raise BackendUnavailableError(message, backend="keycloak")
+            await self._leave_receipt(step.name, old)
             bot.audit("RevokeToken", token=step.name, why="it says more than the spec", token_id=old.token_id)
 
     def make(self, step: MakeToken, facts: BotFacts, observed: ObservedBot) -> None:
@@ -172,9 +179,18 @@ class BotTokenSteps:
             if await bot.provider.token_accepted(token):
                 message = f"Token {name} of client {bot.desired.client_id} was revoked and is still accepted"
                 raise BackendUnavailableError(message, backend="keycloak")
+            await self._leave_receipt(name, claims)
         await self.withdraw_copy(name, observed)
         await bot.store.destroy(bot.paths.token(name), bot.desired.owner)
         bot.audit("WithdrawToken", token=name, token_id=claims.token_id if claims is not None else None)
+
+    async def _leave_receipt(self, name: str, claims: TokenClaims) -> None:
+        """Tell of a published jwt that was revoked and seen refused, before Vault forgets it."""
+        bot, at = self._bot, self._bot.provider.server_now()
+        what, where = f"token {name} ({claims.token_id})", f"{ADMIN_API} {bot.desired.issuer_url}"
+        seen = [Presented(what, where, "refused (401)", at)]
+        note = f"a verifier that only checks signatures may take it until {rfc3339(claims.expires_at)}"
+        await leave_receipt_of_credential(bot.world, bot.body, seen, what=what, cause=Cause.WITHDRAWN, note=note)
 
     def _wanted(self, name: str) -> DesiredToken:
         token = self._bot.desired.token(name)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from fedid.domain.acceptance import may_use
-from fedid.domain.bot import Suspension, suspension_of
+from fedid.domain.bot import suspension_of
 from fedid.domain.conditions import ConditionType, Reason, condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import Body, meta_of, parse_bot_client
+from fedid.domain.suspension import Suspension
 from fedid.domain.token_entries import OpaqueToken
 from fedid.domain.tokens import TokenClaims
 from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError
@@ -50,7 +51,7 @@ def refusal_of(bot: Body | None, key: ObjectKey, now: datetime, namespace: str) 
         return NotReadyError(f"{key} is being withdrawn; nothing of it may be used", reason=why)
     granted = condition_of(status.get("conditions") or (), ConditionType.GRANTED)
     if granted is not None and granted["status"] == "False" and not status.get("clientUuid"):
-        return NotReadyError(f"{key} is not granted: {granted['message']}", reason=Reason.NOT_GRANTED)
+        return NotReadyError(f"{key} is not granted: {granted['message']}", reason=granted["reason"])
     return None
 
 

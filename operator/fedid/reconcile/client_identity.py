@@ -83,7 +83,7 @@ class ClientIdentities:
             if not self._world.directory.knows_namespace(spec.meta.key.namespace):
                 return Outcome(self._world.clock.monotonic() + UNSEEN_SECONDS)  # its labels decide
             try:
-                copied = await read_copied(self._world, backends, spec.meta.key.namespace, source)
+                copied = await read_copied(self._world, backends, body, source)
             except (InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError) as why:
                 await self._withdraw(body, spec, bot_key, why)
                 raise
@@ -94,6 +94,7 @@ class ClientIdentities:
         if node is not None:
             credential = replace(credential, expires_at=None, issued_at=None)  # a SuperNode mounts no token
         written = await self._secrets.deliver(body, spec, credential)
+        self._world.rotation_lag.delivered(spec.meta.key, realm_now(self._world, bot), changed=written.changed)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
         await self._settle(body, spec, bot, credential, pods, node)
@@ -251,6 +252,7 @@ class ClientIdentities:
             **(node.fields if node is not None else {}),
         }
         before = ((latest.get("status") or {}).get("bot") or {}).get("tokens")
+        self._world.rotation_lag.mounted(latest, fields, self._world.clock.now())  # nodes are timed by our own
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
         if before and before != held.get("tokens"):
             self._world.wake(bot_key, Priority.DRIFT, look=False)  # the former token may wait for this

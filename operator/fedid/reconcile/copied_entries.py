@@ -14,12 +14,15 @@ from typing import Final
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of
 from fedid.domain.grants import Ask, AskKind
+from fedid.domain.receipt import Cause, receipt_of
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError
 from fedid.platforms.identity import CopiedEntry, CopySource, Identity, MountedIdentity
 from fedid.platforms.table import Renderer
-from fedid.reconcile.gate import judged, with_finalizer, without_finalizer
+from fedid.reconcile.gate import with_finalizer, without_finalizer
+from fedid.reconcile.judging import judged
+from fedid.reconcile.receipts import leave_receipt
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import Backends, World
 
@@ -32,7 +35,7 @@ _ID: Final = re.compile(r"[!-~]{1,256}")
 _PART: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
-async def read_copied(world: World, backends: Backends, namespace: str, source: CopySource) -> CopiedEntry:
+async def read_copied(world: World, backends: Backends, body: Body, source: CopySource) -> CopiedEntry:
     """Return what a person laid at the place.
 
     Raises:
@@ -41,7 +44,7 @@ async def read_copied(world: World, backends: Backends, namespace: str, source: 
         NotReadyError: Nothing lies there (reason `CredentialsMissing`).
         OwnershipConflictError: What lies there was made by an operator.
     """
-    vault = backends.federation.vault
+    vault, namespace = backends.federation.vault, meta_of(body).key.namespace
     mount, where = source.mount or vault.mount, f"{source.mount or vault.mount}/{source.path}"
     if not all(_PART.fullmatch(part) and part not in {".", ".."} for part in where.split("/")):
         message = (
@@ -51,9 +54,9 @@ async def read_copied(world: World, backends: Backends, namespace: str, source: 
     if f"{where}/".startswith(f"{vault.mount}/{vault.path_prefix}/"):
         message = f"{source.field} leads to {where}, which is fedid's own; copy from a place outside of it"
         raise InvalidSpecError(message)
-    verdict = judged(world, backends, {Ask(AskKind.VAULT_PATH, where)}, namespace)
+    verdict = await judged(world, backends, {Ask(AskKind.VAULT_PATH, where)}, body)
     if not verdict.granted:
-        raise NotGrantedError(verdict.message)
+        raise NotGrantedError(verdict.message, reason=verdict.reason)
     found = await backends.secret_store.at(mount).read_unmarked(source.path)
     if found is not None and found.owner is not None:
         message = f"What lies at {where} in Vault belongs to {found.owner}, and only what a person laid there is copied"
@@ -103,7 +106,7 @@ async def begin(world: World, body: Body, entry: CopiedEntry, source: CopySource
 
 
 async def farewell(world: World, body: Body) -> None:
-    """Let a PodIdentity go that copied something, and tell in an Event what goes on being good without it.
+    """Let a PodIdentity go that copied something, and leave a receipt of what goes on being good without it.
 
     Raises:
         StaleObjectError: The object changed meanwhile.
@@ -112,7 +115,9 @@ async def farewell(world: World, body: Body) -> None:
         return
     told = condition_of((body.get("status") or {}).get("conditions") or (), ConditionType.REVOKED)
     if told is not None and told["reason"] == Reason.MANUAL_REVOCATION_REQUIRED:
-        await world.cluster.emit(body, reason=told["reason"], message=told["message"], warning=True, action="Delete")
+        receipt = receipt_of(body, Cause.DELETED, what="copied", notes=[told["message"]])
+        message, reason = told["message"], told["reason"]
+        await leave_receipt(world, body, receipt, message=message, reason=reason, warning=True, action="Delete")
     await without_finalizer(world, body)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from fedid.domain.approval import identity_in
 from fedid.domain.conditions import ConditionType, condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import SERVER
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, IDENTITY_APPROVAL, KINDS, POD_IDENTITY, Body
+from fedid.reconcile.exposure import Exposure
 
 __all__ = ["Directory", "key_of"]
 
 _NAMESPACE = "Namespace"
+_T = TypeVar("_T")
 
 
 def key_of(body: Body) -> ObjectKey:
@@ -31,9 +34,15 @@ class Directory:
         self._pods_by_bot: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._servers: set[ObjectKey] = set()
         self._super_nodes: set[ObjectKey] = set()
+        self._approvals: defaultdict[str, set[ObjectKey]] = defaultdict(set)
+        """By the uid of the identity that they name."""
+        self._by_namespace: defaultdict[str, set[ObjectKey]] = defaultdict(set)
+        """Identities, by namespace."""
         self._secret_versions: dict[tuple[str, str], str] = {}
         # Kept as bodies come and go: to count ten thousand at each scrape would hold up the loop for 20 ms.
         self._readiness: Counter[tuple[str, str, str]] = Counter()
+        self.exposure = Exposure()
+        """The worst that the statuses tell."""
 
     def put(self, body: Body) -> bool:
         """Remember a body; False if what is known is as new or newer, so there is nothing to do.
@@ -47,8 +56,11 @@ class Directory:
             return False
         self._unlink(known)
         self._bodies[key] = _without_managed_fields(body)
-        if key.kind != _NAMESPACE:
+        if key.kind in KINDS:
             self._readiness[_readiness(body)] += 1
+            self.exposure.add(key, body)
+        if key.kind == IDENTITY_APPROVAL:
+            self._approvals[identity_in(body)[1]].add(key)
         if key.kind == POD_IDENTITY:
             if _is_server(body):
                 self._servers.add(key)
@@ -56,6 +68,8 @@ class Directory:
                 self._pods_by_bot[_bot_of(body)].add(key)
             if _is_super_node(body):
                 self._super_nodes.add(key)
+        if self._is_identity(key):
+            self._by_namespace[key.namespace].add(key)
         return True
 
     def remove(self, key: ObjectKey, uid: str | None = None) -> None:
@@ -73,6 +87,10 @@ class Directory:
     def keys(self, kind: str) -> list[ObjectKey]:
         """Return all known objects of a kind."""
         return [key for key in self._bodies if key.kind == kind]
+
+    def bodies(self) -> list[Body]:
+        """Return everything that is known; nobody ever changes a body in place."""
+        return list(self._bodies.values())
 
     def federations(self) -> list[Body]:
         """Return all Federations."""
@@ -100,7 +118,11 @@ class Directory:
 
     def identities_in(self, namespace: str) -> list[ObjectKey]:
         """Return bots, users, servers and SuperNodes of a namespace."""
-        return [key for key in self._bodies if key.namespace == namespace and self._is_identity(key)]
+        return sorted(self._by_namespace.get(namespace, ()))
+
+    def approvals_of(self, uid: str) -> list[Body]:
+        """Return the approvals of the identity with this uid."""
+        return [self._bodies[key] for key in sorted(self._approvals.get(uid, ()))]
 
     def knows_namespace(self, namespace: str) -> bool:
         """Tell whether a namespace was seen; the first objects of a new one may be seen before it."""
@@ -144,16 +166,26 @@ class Directory:
         return key.kind in {BOT_CLIENT, FEDERATION_USER} or key in self._servers or key in self._super_nodes
 
     def _unlink(self, body: Body | None) -> None:
-        if body is None or body["kind"] == _NAMESPACE:
+        if body is None:
+            return
+        if body["kind"] == IDENTITY_APPROVAL:
+            _discard(self._approvals, identity_in(body)[1], key_of(body))
+        if body["kind"] not in KINDS:
             return
         self._readiness[_readiness(body)] -= 1
+        self.exposure.discard(key_of(body))
+        _discard(self._by_namespace, key_of(body).namespace, key_of(body))
         if body["kind"] == POD_IDENTITY:
             self._servers.discard(key_of(body))
             self._super_nodes.discard(key_of(body))
-            pods = self._pods_by_bot[_bot_of(body)]
-            pods.discard(key_of(body))
-            if not pods:
-                del self._pods_by_bot[_bot_of(body)]
+            _discard(self._pods_by_bot, _bot_of(body), key_of(body))
+
+
+def _discard(index: defaultdict[_T, set[ObjectKey]], of: _T, key: ObjectKey) -> None:
+    """Take a key out of an index, and what is empty then as well."""
+    index[of].discard(key)
+    if not index[of]:
+        del index[of]
 
 
 def _bot_of(pod_identity: Body) -> ObjectKey:
@@ -179,7 +211,8 @@ def _registered(pod_identity: Body) -> Mapping[str, Any]:
 def _federation_of(body: Body) -> str | None:
     spec, status = body.get("spec") or {}, body.get("status") or {}
     named = (spec.get("federationRef") or {}).get("name")
-    return named or status.get("federation") or _registered(body).get("federation")
+    made = _registered(body).get("federation") or (status.get("openFga") or {}).get("federation")
+    return named or status.get("federation") or made
 
 
 def _readiness(body: Body) -> tuple[str, str, str]:

@@ -15,10 +15,13 @@ from fedid.domain.realm import OBJECT_ATTRIBUTE, OWNER_ATTRIBUTE, RealmFacts
 from fedid.domain.resources import BOT_CLIENT, Body, Federation, meta_of, parse_federation
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, Error, InvalidSpecError, NotReadyError
+from fedid.reconcile.census import Census
+from fedid.reconcile.epochs import Epochs
 from fedid.reconcile.federation_access import access_digest, keycloak_credentials, vault_credentials, vault_holder
 from fedid.reconcile.gate import with_finalizer, without_finalizer
+from fedid.reconcile.openfga_watch import has_openfga, openfga_watch_key
 from fedid.reconcile.realm_watch import sweep_period, watch_key
-from fedid.reconcile.status import write_status
+from fedid.reconcile.status import ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["FederationReconciler"]
@@ -37,6 +40,8 @@ class FederationReconciler:
     def __init__(self, world: World) -> None:
         """Work in this world."""
         self._world = world
+        self._census = Census(world)
+        self._epochs = Epochs(world)
 
     async def reconcile(self, body: Body) -> Outcome:
         """Run one pass.
@@ -45,25 +50,35 @@ class FederationReconciler:
             Error: Our own access to the cluster fails; what Keycloak and Vault say becomes conditions instead.
         """
         meta = meta_of(body)
-        if meta.deleting:
+        if has_openfga(
+            body
+        ):  # also of one that cannot be used, or is to go: who is refused leaves OpenFGA all the same
+            self._world.wake(openfga_watch_key(meta.key.name), Priority.DRIFT, look=False)
+        if meta.deleting and not self._dependents(meta.key.name):
             return await self._teardown(body)
         try:
             federation, grants = parse_federation(body), parse_grants(body["spec"])
-            body = await with_finalizer(self._world, body)
+            body = body if meta.deleting else await with_finalizer(self._world, body)
             backends = await self._backends(federation, grants)
         except (InvalidSpecError, NotReadyError, BackendDeniedError) as error:
             return await self._unusable(body, error)
-        first, before = not backends.looked_at, (backends.keycloak_ready, backends.vault_ready)
+        first, before = not backends.looked_at, backends.readiness
         conditions, fields = await self._look(backends)
-        after = (backends.keycloak_ready, backends.vault_ready)
+        exclusive = await self._epochs.look(body, backends)
+        after = backends.readiness
         if first or any(now and not was for was, now in zip(before, after, strict=True)):
             # At the first look also if neither is ready: those who waited for it say why then.
             self._wake_identities(meta.key.name, pods=first, look=not first)
-        await write_status(self._world, body, (self._ready(body, conditions), *conditions), fields)
+        if meta.deleting:
+            return await self._teardown(body)  # those whose end it waits for need the backends, after a restart too
+        counts = await self._census.fields(meta.key.name)
+        conditions += (exclusive,) if exclusive is not None else ()
+        await write_status(self._world, body, (self._ready(body, conditions), *conditions), {**fields, **counts})
         if backends.keycloak_ready:
             await self._wake_those_without_overlap(backends)
             self._world.wake(watch_key(meta.key.name), Priority.DRIFT, look=False)
-        ready = all(after)
+        decided = backends.may_write or any(one.status is False for one in conditions)  # a person's word wakes it
+        ready = backends.keycloak_ready and backends.vault_ready and decided
         return self._again(_LOOK_AGAIN if ready else _LOOK_AGAIN_SOON)
 
     async def _wake_those_without_overlap(self, backends: Backends) -> None:
@@ -169,7 +184,7 @@ class FederationReconciler:
         return Condition(ConditionType.VAULT_READY, True, Reason.READY, message), facts.version
 
     def _ready(self, body: Body, conditions: tuple[Condition, ...]) -> Condition:
-        bad = next((c for c in conditions if c.status is not True), None)
+        bad = next((c for c in conditions if c.status is False), None)
         if bad is not None:
             return Condition(ConditionType.READY, False, bad.reason, bad.message)
         rivals = self._rival_defaults(body)
@@ -223,9 +238,12 @@ class FederationReconciler:
             told = (Condition(ConditionType.READY, False, Reason.FEDERATION_IN_USE, message),)
             await write_status(self._world, body, told, {})
             return self._again(_LOOK_AGAIN_SOON)
+        known = self._world.backends.get(meta.key.name)
+        await self._epochs.forget(known)
         await without_finalizer(self._world, body)
+        self._census.forget(meta.key.name)
         self._world.unusable.pop(meta.key.name, None)
-        known = self._world.backends.pop(meta.key.name, None)
+        self._world.backends.pop(meta.key.name, None)
         if known is not None:
             await _close(known)
         return Outcome()
@@ -236,17 +254,19 @@ class FederationReconciler:
         found = []
         for key in directory.identities_of(federation):
             other = directory.get(key)
-            if other is not None and meta_of(other).has_finalizer:
+            if other is not None and meta_of(other).is_held:
                 found.append(key)
         return found
 
     def _wake_identities(self, federation: str, *, pods: bool = False, look: bool = True) -> None:
-        """Wake bots and users, who wake the pods of what they publish; the pods too if they could not look before."""
+        """Wake bots and users, who wake the pods of what they publish; of the pods those that are not Ready, or all."""
         directory = self._world.directory
         for key in directory.identities_of(federation):
             self._world.wake(key, Priority.CHANGE, look=look)
-            for pod in directory.pods_of_bot(key) if pods else ():
-                self._world.wake(pod, Priority.CHANGE)
+            for pod in directory.pods_of_bot(key):
+                body = directory.get(pod)
+                if pods or (body is not None and not ready_at_generation(body)):
+                    self._world.wake(pod, Priority.CHANGE)
 
     def _again(self, after: timedelta) -> Outcome:
         return Outcome(self._world.clock.monotonic() + after.total_seconds(), Priority.CHANGE)

@@ -22,13 +22,14 @@ from fedid.domain.access import (
     VaultTokenAuth,
 )
 from fedid.domain.conditions import Reason
+from fedid.domain.openfga import OpenFgaAccess
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials, PrivateKey
 from fedid.errors import NotReadyError
 from fedid.ports import Cluster
 
-__all__ = ["access_digest", "keycloak_credentials", "vault_credentials", "vault_holder"]
+__all__ = ["access_digest", "keycloak_credentials", "openfga_key", "vault_credentials", "vault_holder"]
 
 
 async def keycloak_credentials(cluster: Cluster, auth: KeycloakAuth) -> KeycloakCredentials:
@@ -70,6 +71,19 @@ async def vault_credentials(cluster: Cluster, auth: VaultAuth) -> VaultCredentia
             return VaultToken(held["token"])
         case JwtAuth() | KubernetesAuth():
             return auth
+
+
+async def openfga_key(cluster: Cluster, access: OpenFgaAccess) -> Sensitive | None:
+    """Return the preshared key that the operator presents to OpenFGA, None if the server asks for none.
+
+    Raises:
+        NotReadyError: The Secret or the key in it is missing (reason `CredentialsMissing`); says which.
+        BackendDeniedError: We may not read it.
+    """
+    if access.secret_name is None:
+        return None
+    path = "spec.openFga.auth.presharedKey.secretName"
+    return (await _held(cluster, access.secret_name, path, "preshared-key"))["preshared-key"]
 
 
 def vault_holder(auth: VaultAuth) -> tuple[str, str]:

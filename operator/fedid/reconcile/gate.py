@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, is_told
 from fedid.domain.durations import scattered
-from fedid.domain.grants import Ask, Verdict, judge
+from fedid.domain.judgement import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
 from fedid.errors import BackendUnavailableError, NotReadyError, StaleObjectError
@@ -21,7 +21,6 @@ __all__ = [
     "backends_of",
     "federation_name",
     "granted_condition",
-    "judged",
     "judged_as_before",
     "pinned_federation",
     "realm_now",
@@ -85,7 +84,8 @@ def backends_of(world: World, federation: str) -> Backends | None:
     """Return the adapters of a Federation; None if it exists and was not looked at yet in this process.
 
     Raises:
-        NotReadyError: There is no such Federation, or it cannot be worked with (its spec or access is wrong).
+        NotReadyError: There is no such Federation, it cannot be worked with (its spec or access is wrong), or another
+            copy of this installation may be the one that writes to its backends.
     """
     body = world.directory.get(ObjectKey(FEDERATION, "", federation))
     if body is None:
@@ -94,7 +94,11 @@ def backends_of(world: World, federation: str) -> Backends | None:
     known = world.backends.get(federation)
     if known is None and (why := world.unusable.get(federation)) is not None:
         raise _not_ready(federation, why)
-    return known if known is not None and known.looked_at else None
+    if known is None or not known.looked_at:
+        return None
+    if not known.may_write:
+        raise _not_ready(federation, known.may_not_write)
+    return known
 
 
 def require_usable(backends: Backends, meta: Meta, *, vault: bool) -> None:
@@ -119,21 +123,9 @@ def _not_ready(federation: str, why: str) -> NotReadyError:
     return NotReadyError(f"Federation {federation} is not ready: {why}", reason=Reason.FEDERATION_NOT_READY)
 
 
-def judged(world: World, backends: Backends, asks: Iterable[Ask], namespace: str) -> Verdict:
-    """Return what the Federation's grants say to these asks, with the namespace's labels of now."""
-    return judge(
-        asks,
-        backends.grants,
-        federation=backends.federation.meta.key.name,
-        namespace=namespace,
-        labels=world.directory.namespace_labels(namespace),
-    )
-
-
 def granted_condition(verdict: Verdict) -> Condition:
     """Return the condition that tells what the grants say."""
-    reason = Reason.GRANTED if verdict.granted else Reason.NOT_GRANTED
-    return Condition(ConditionType.GRANTED, verdict.granted, reason, verdict.message)
+    return Condition(ConditionType.GRANTED, verdict.granted, verdict.reason, verdict.message)
 
 
 def judged_as_before(body: Body, verdict: Verdict) -> bool:
@@ -145,40 +137,50 @@ def judged_as_before(body: Body, verdict: Verdict) -> bool:
 def trust_earlier(world: World, body: Body, verdict: Verdict) -> None:
     """Spare an object that an earlier process left in order its first full look: the realm's first sweep compares it.
 
-    Whatever is known to have changed since is looked at all the same: its spec, its grants, or what an event told.
+    Whatever is known to have changed since is looked at all the same: its spec, its grants, or what an event told; and
+    what is judged otherwise than before, whatever made the difference.
     """
     meta = meta_of(body)
-    if ready_at_generation(body) and verdict.granted and judged_as_before(body, verdict):
+    if not judged_as_before(body, verdict):
+        world.freshness.expire(meta.key)
+    elif ready_at_generation(body) and verdict.granted:
         until = world.clock.monotonic() + scattered(LOOK_PERIOD, meta.uid).total_seconds()
         world.freshness.trust(meta.key, meta.uid, meta.generation, until)
 
 
-async def with_finalizer(world: World, body: Body) -> Body:
+async def with_finalizer(world: World, body: Body, finalizer: str = FINALIZER) -> Body:
     """Return the object with our finalizer on it; written only if it is missing.
 
     Raises:
         StaleObjectError: The object changed or went meanwhile; its newer version brings it back.
     """
     meta = meta_of(body)
-    if meta.has_finalizer:
+    if finalizer in meta.finalizers:
         return body
-    return await _set_finalizers(world, body, (*meta.finalizers, FINALIZER), meta)
+    written = await _set_finalizers(world, body, (*meta.finalizers, finalizer), meta)
+    if finalizer == FINALIZER and meta.key.kind != FEDERATION:
+        world.departed.begun(written)
+    return written
 
 
-async def without_finalizer(world: World, body: Body) -> None:
-    """Take our finalizer off; the last thing that happens to an object.
+async def without_finalizer(world: World, body: Body, *finalizers: str) -> None:
+    """Take finalizers of ours off, by default `FINALIZER`; the last thing that happens to an object.
 
     Raises:
         StaleObjectError: The object changed meanwhile.
     """
-    meta = meta_of(body)
-    if not meta.has_finalizer:
+    meta, ours = meta_of(body), finalizers or (FINALIZER,)
+    kept = tuple(one for one in meta.finalizers if one not in ours)
+    if kept == meta.finalizers:
         return
-    written = await world.cluster.set_finalizers(body, tuple(f for f in meta.finalizers if f != FINALIZER))
-    if written is None:
-        world.directory.remove(meta.key, meta.uid)
-    else:
-        world.directory.put(written)
+    if world.departed.of(body) is None:  # else there is nothing to write to
+        written = await world.cluster.set_finalizers(body, kept)
+        if written is None:
+            world.directory.remove(meta.key, meta.uid)
+        else:
+            world.directory.put(written)
+    if FINALIZER in ours:
+        world.departed.let_go(body)
 
 
 async def _set_finalizers(world: World, body: Body, finalizers: tuple[str, ...], meta: Meta) -> Body:

@@ -20,15 +20,15 @@ from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
 from fedid.domain.pod_reload import Reload
 from fedid.domain.pods import Nudge, Pod
-from fedid.domain.resources import POD_IDENTITY, Body, meta_of
+from fedid.domain.resources import Body, meta_of
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError, BackendRejectedError, BackendUnavailableError, Error
 from fedid.reconcile.pod_secret import Written, digest
-from fedid.reconcile.reloads import RELOAD, REPORT_FIELDS, STARTED_WITH, Contents, Reloads
+from fedid.reconcile.reloads import REPORT_FIELDS, STARTED_WITH, Contents, Reloads
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import World
 
-__all__ = ["NUDGE", "SECOND_AFTER_SECONDS", "Nudges", "pod_identity_of"]
+__all__ = ["NUDGE", "SECOND_AFTER_SECONDS", "Nudges"]
 
 NUDGE = "PodNudge"
 """Kind of the keys of second nudges; the rest of such a key is that of the PodIdentity."""
@@ -112,6 +112,7 @@ class Nudges:
                 self._nudge_again(key, current)  # a crash may have come before the second one
             self._reloads.begin(spec, contents, told)
             return {}
+        self._pending.pop(key, None)  # of what was mounted before; it would be told as what the pods have now
         result = await self._tell_pods(key, spec.pods, current, 1)
         if result.mounting != 0 and not isinstance(result.trouble, BackendDeniedError):
             self._nudge_again(key, current)
@@ -178,7 +179,7 @@ class Nudges:
             if trouble is not None and not isinstance(trouble, BackendRejectedError):
                 break  # what one pod is refused for lack of a right, or of an answer, every other is as well
         if patched:
-            self._world.audit("NudgePods", key=str(key), ordinal=ordinal, pods=patched)
+            self._world.audit("NudgePods", key=key, ordinal=ordinal, pods=patched)
         had_it = len(mounting) - len(waiting)
         running = any(pod.running for pod in mounting)
         return _Told(len(pods) - gone, len(mounting) - gone, had_it + patched, patched, running, trouble)
@@ -226,11 +227,6 @@ class Nudges:
         await self._world.cluster.emit(
             body, reason="NudgeRefused", message=_message(trouble), warning=True, action="Nudge"
         )
-
-
-def pod_identity_of(key: ObjectKey) -> ObjectKey:
-    """Return the object that a key of the queue is about."""
-    return ObjectKey(POD_IDENTITY, key.namespace, key.name) if key.kind in {NUDGE, RELOAD} else key
 
 
 def _message(trouble: Error) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from fedid.domain.bot import TWO_SECRETS
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in, rfc3339
-from fedid.domain.grants import Verdict, is_reserved_client
+from fedid.domain.grants import is_reserved_client
+from fedid.domain.judgement import Verdict
 from fedid.domain.oidc_client import OidcClientSpec
 from fedid.domain.oidc_client_plan import plan_oidc_client
 from fedid.domain.oidc_client_record import (
@@ -21,20 +22,34 @@ from fedid.domain.oidc_client_record import (
 )
 from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import Body, meta_of
-from fedid.domain.rotation import rotation_request
+from fedid.domain.rotation import REVOKE_NOW, revocation_request, rotation_request
 from fedid.domain.secret_plan import secret_obstacle
 from fedid.domain.stored import StoredEntry
-from fedid.errors import BackendUnavailableError, NotGrantedError, OwnershipConflictError
+from fedid.errors import (
+    BackendUnavailableError,
+    Error,
+    NotGrantedError,
+    NotReadyError,
+    OwnershipConflictError,
+    StaleObjectError,
+)
 from fedid.platforms.identity import OidcClient
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.gate import granted_condition, judged, require_usable, with_finalizer
-from fedid.reconcile.oidc_client_pass import ClientPass, recorded_of
+from fedid.reconcile.gate import granted_condition, judged_as_before, require_usable, with_finalizer
+from fedid.reconcile.judging import judged, judgement_fields
+from fedid.reconcile.oidc_client_pass import ClientPass, recorded_of, secret_due_at, synced_condition
 from fedid.reconcile.oidc_client_steps import OidcClientSteps
 from fedid.reconcile.oidc_client_teardown import OidcClientTeardown, anything_made
+from fedid.reconcile.roles import existing_scopes
+from fedid.reconcile.status import newest_of
+from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["BroughtClient", "OidcClients"]
+
+_INSTANTS: Final = ("nextRotationAt", "previousEndsAt")
+"""Fields of the status after which Keycloak has to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +78,10 @@ class OidcClients:
         self._world = world
         self.teardown = OidcClientTeardown(world)
 
-    def refused(self, body: Body, spec: OidcClientSpec, backends: Backends) -> bool:
+    async def refused(self, body: Body, spec: OidcClientSpec, backends: Backends) -> bool:
         """Tell whether nothing of use is granted, or what is asked for is too much for what was never made."""
-        verdict, desired = self._granted(body, spec, backends)
-        useless = not verdict.namespace_matched or not desired
-        return not verdict.granted and (useless or not anything_made(body))
+        verdict, desired = await self._granted(body, spec, backends)
+        return _is_refused(body, verdict, desired)
 
     async def published(self, body: Body, spec: OidcClientSpec, backends: Backends) -> OidcClient | None:
         """Return the client as it was published last, if Vault has it: Keycloak is away, or somebody is in the way."""
@@ -88,11 +102,11 @@ class OidcClients:
             public_client_id=made.get("publicClientId"),
         )
 
-    def _granted(
+    async def _granted(
         self, body: Body, spec: OidcClientSpec, backends: Backends
     ) -> tuple[Verdict, tuple[DesiredOidcClient, ...]]:
         meta = meta_of(body)
-        verdict = judged(self._world, backends, asks_of_oidc_client(spec), meta.key.namespace)
+        verdict = await judged(self._world, backends, asks_of_oidc_client(spec), body)
         owner = self._world.owner(meta.uid)
         return verdict, desired_oidc_clients(spec, meta, backends.federation, verdict, owner=owner)
 
@@ -105,40 +119,72 @@ class OidcClients:
             Error: A backend does not let us finish.
         """
         world, meta = self._world, meta_of(body)
-        verdict, desired = self._granted(body, spec, backends)
-        if self.refused(body, spec, backends):
+        verdict, desired = await self._granted(body, spec, backends)
+        if _is_refused(body, verdict, desired):
             if anything_made(body):
-                ending = Condition(ConditionType.READY, False, Reason.NOT_GRANTED, "Its client was withdrawn")
+                ending = Condition(ConditionType.READY, False, verdict.reason, "Its client was withdrawn")
                 await self.teardown.withdraw(body, spec.client_id, backends, Reason.NOT_GRANTED, ending)
-            raise NotGrantedError(verdict.message)
+            raise NotGrantedError(verdict.message, reason=verdict.reason)
         require_usable(backends, meta, vault=True)
+        body = await self._ended_now(body, spec, backends)
         body = await with_finalizer(world, body)
+        if not judged_as_before(body, verdict):
+            world.freshness.expire(meta.key)
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         one = ClientPass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
         main = desired[0]
-        facts, obstacle = await self._main(one, main)
+        facts = await self._main(one, main)
         second = await self._second(one, desired[1] if len(desired) > 1 else None)
-        return self._brought(one, spec, main, facts, second, obstacle)
+        return self._brought(one, spec, main, facts, second)
 
-    async def _main(self, one: ClientPass, main: DesiredOidcClient) -> tuple[BotFacts, str | None]:
-        """Return what is true of the server's own client, and why its secret cannot be replaced as it was asked."""
+    async def _ended_now(self, body: Body, spec: OidcClientSpec, backends: Backends) -> Body:
+        """End everything that is valid of the clients if `fedid.io/revoke-now` asks for it; return the object as it is.
+
+        Raises:
+            NotReadyError: It is under way; this object is woken when there is more to do.
+            Error: A backend does not let us finish; the status says what it waits for.
+        """
+        meta, status = meta_of(body), body.get("status") or {}
+        asked = revocation_request(meta.annotations, status.get("revokedNow"))
+        # Begun is finished, also if the annotation is gone meanwhile.
+        begun = (status.get("revocation") or {}).get("reason") == Reason.REVOKED_NOW
+        if not (begun or (asked is not None and anything_made(body))):
+            return body
+        message = f"{REVOKE_NOW} is carried out: everything valid of the client is ended, and then made anew"
+        ending = Condition(ConditionType.READY, False, Reason.REVOKED_NOW, message)
+        handled = {"revokedNow": asked} if asked is not None else {}
+        withdraw = self.teardown.withdraw
+        try:
+            finished = await withdraw(body, spec.client_id, backends, Reason.REVOKED_NOW, ending, handled)
+        except StaleObjectError:
+            raise  # an ordinary conflict of writes: read again and repeated, nothing to tell
+        except Error as error:
+            await tell_waiting(self._world, newest_of(self._world, body), error)
+            raise
+        if not finished:
+            raise NotReadyError(message, reason=Reason.REVOKED_NOW)
+        return newest_of(self._world, body)
+
+    async def _main(self, one: ClientPass, main: DesiredOidcClient) -> BotFacts:
+        """Return what is true of the server's own client, and why its secret cannot be replaced as it is wanted."""
         stored = await self._stored(one, main)
         if self._may_rest(one, main, stored):
             recorded, facts = recorded_of(one.made), BotFacts(main.client_uuid)
             if stored is None:
-                return facts, None
+                return facts
             facts.secret, facts.secret_version = stored.data.get("client_secret"), stored.version
             facts.previous_secret = stored.data.get("previous_client_secret")
             facts.previous_ends_at = recorded.previous_ends_at if facts.previous_secret is not None else None
             facts.secret_issued_at, facts.secret_rotated_for = recorded.secret_issued_at, recorded.secret_rotated_for
-            return facts, None
+            return facts
         facts, observed = await self._converge(one, main, stored)
         until = self._world.clock.monotonic() + one.look_period.total_seconds()
         self._world.freshness.looked(one.meta.key, one.meta.uid, one.meta.generation, until)
-        request = one.request
-        pending = request is not None and request.wants_secret(facts.secret_rotated_for)
-        obstacle = secret_obstacle(main.as_bot, observed) if pending and not main.public else None
-        return facts, obstacle
+        facts.looked = True
+        pending = one.request is not None and one.request.wants_secret(facts.secret_rotated_for)
+        if not main.public and (pending or main.rotation.every is not None):
+            facts.obstacle = secret_obstacle(main.as_bot, observed)
+        return facts
 
     async def _second(self, one: ClientPass, second: DesiredOidcClient | None) -> DesiredOidcClient | None:
         """Bring the public client in line, or take away one that is not wanted any more."""
@@ -181,7 +227,7 @@ class OidcClients:
             stored_client=stored,
             consumers_hold=one.consumers_hold,
             recorded=recorded_of(one.made, withdrawn=bool(one.status.get("revocation"))),
-            realm_scopes=await provider.realm_scopes(frozenset()),
+            realm_scopes=await existing_scopes(one.backends, desired.default_scopes | desired.optional_scopes),
         )
 
     async def _stored(self, one: ClientPass, main: DesiredOidcClient) -> StoredEntry | None:
@@ -211,30 +257,19 @@ class OidcClients:
             return False
         if request is not None and request.wants_secret(made.get("rotatedFor")):
             return False
-        ends_at = instant_in(made.get("previousEndsAt"))
-        if ends_at is not None and ends_at <= one.backends.identity_provider.server_now():
+        now = one.backends.identity_provider.server_now()
+        if any(at is not None and at <= now for at in map(instant_in, map(made.get, _INSTANTS))):
             return False
         return "client_secret" in stored.data and stored.version == made.get("version")
 
-    def _brought(  # noqa: PLR0913 - everything that is told
+    def _brought(
         self,
         one: ClientPass,
         spec: OidcClientSpec,
         main: DesiredOidcClient,
         facts: BotFacts,
         second: DesiredOidcClient | None,
-        obstacle: str | None,
     ) -> BroughtClient:
-        realm, verdict = one.backends.federation.keycloak.realm, one.verdict
-        synced = f"Client {main.client_id} of realm {realm} is as the spec says"
-        told = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
-        if obstacle is not None and not main.rotation.allow_interruption:
-            message = (
-                f"{synced}, but its secret stays as it is, since it cannot be replaced with an overlap: {obstacle}. Or "
-                "set spec.oidcClient.secretRotation.allowInterruption to true; the server is refused then until it "
-                "reads the new secret"
-            )
-            told = Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.OVERLAP_IMPOSSIBLE, message)
         client = OidcClient(
             client_id=main.client_id,
             client_secret=facts.secret,
@@ -243,9 +278,14 @@ class OidcClients:
             base_url=spec.base_url,
             public_client_id=second.client_id if second is not None else None,
         )
-        fields = {"oidcClient": self._fields(one, main, facts, second), "revocation": None}
-        again = self._again(one, facts)
-        return BroughtClient(client, one.body, (granted_condition(verdict), told), fields, verdict.granted, again)
+        asked = revocation_request(one.meta.annotations, None)
+        fields: dict[str, Any] = {"oidcClient": self._fields(one, main, facts, second), "revocation": None}
+        if asked is not None:
+            fields["revokedNow"] = asked  # carried out by now, or there was nothing to end
+        fields |= judgement_fields(one.body, one.verdict)
+        told = (granted_condition(one.verdict), synced_condition(one, main, facts))
+        again = self._again(one, main, facts)
+        return BroughtClient(client, one.body, told, fields, one.verdict.granted, again)
 
     def _fields(
         self, one: ClientPass, main: DesiredOidcClient, facts: BotFacts, second: DesiredOidcClient | None
@@ -257,15 +297,24 @@ class OidcClients:
             found |= {"vaultPath": one.path, "version": facts.secret_version, "issuedAt": rfc3339(issued_at)}
             found["previousEndsAt"] = rfc3339(facts.previous_ends_at) if facts.previous_ends_at is not None else None
             found["rotatedFor"] = facts.secret_rotated_for
+            due_at = secret_due_at(one, main, issued_at)
+            found["nextRotationAt"] = rfc3339(due_at) if due_at is not None else None
         return {name: value for name, value in found.items() if value is not None}
 
-    def _again(self, one: ClientPass, facts: BotFacts) -> float | None:
+    def _again(self, one: ClientPass, main: DesiredOidcClient, facts: BotFacts) -> float | None:
         look_at = self._world.freshness.until(one.meta.key)
-        if facts.previous_ends_at is None:
-            return look_at
         now, mono = one.backends.identity_provider.server_now(), self._world.clock.monotonic()
-        ends_at = mono + max((facts.previous_ends_at - now).total_seconds(), 1.0)
-        return ends_at if look_at is None else min(ends_at, look_at)
+        # What is in the way of a replacement is found gone at the next look, not by asking all the time.
+        due_at = secret_due_at(one, main, facts.secret_issued_at) if facts.obstacle is None else None
+        if due_at is not None and due_at <= now:
+            due_at = None  # it waits for the end of an overlap
+        instants = [mono + max((at - now).total_seconds(), 1.0) for at in (facts.previous_ends_at, due_at) if at]
+        return min([*instants, *([look_at] if look_at is not None else [])], default=None)
+
+
+def _is_refused(body: Body, verdict: Verdict, desired: tuple[DesiredOidcClient, ...]) -> bool:
+    useless = not verdict.may_exist or not desired
+    return not verdict.granted and (useless or not anything_made(body))
 
 
 async def _own_client(backends: Backends, desired: DesiredOidcClient) -> ClientRecord | None:

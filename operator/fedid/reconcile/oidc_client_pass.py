@@ -9,16 +9,19 @@ from typing import Any
 
 from fedid.domain.acceptance import holds_from
 from fedid.domain.bot_steps import Recorded
-from fedid.domain.conditions import ConditionType, Reason, condition_of, instant_in
+from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in
 from fedid.domain.durations import spread
-from fedid.domain.grants import Verdict
+from fedid.domain.judgement import Verdict
+from fedid.domain.oidc_client_record import DesiredOidcClient
 from fedid.domain.resources import Body, Meta
-from fedid.domain.rotation import RotationRequest
+from fedid.domain.rotation import RotationRequest, rotation_due_at
+from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import judged_as_before
+from fedid.reconcile.status import kept_conditions, was_taken
 from fedid.reconcile.world import Backends
 
-__all__ = ["ClientPass", "recorded_of"]
+__all__ = ["ClientPass", "recorded_of", "secret_due_at", "synced_condition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,7 @@ class ClientPass:
     @property
     def was_taken(self) -> bool:
         """Whether somebody else's client was in the way."""
-        synced = condition_of(self.status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
-        return synced is not None and synced["reason"] == Reason.CONFLICT
+        return was_taken(self.status)
 
     @property
     def path(self) -> str:
@@ -83,3 +85,26 @@ def recorded_of(made: Mapping[str, Any], *, withdrawn: bool = False) -> Recorded
         secret_rotated_for=made.get("rotatedFor"),
         withdrawn=withdrawn,
     )
+
+
+def secret_due_at(one: ClientPass, main: DesiredOidcClient, issued_at: datetime | None) -> datetime | None:
+    """Return when the secret is to be replaced by schedule (Keycloak's clock), None if never."""
+    every = main.rotation.every
+    return rotation_due_at(issued_at, every, one.meta.uid) if every is not None and issued_at is not None else None
+
+
+def synced_condition(one: ClientPass, main: DesiredOidcClient, facts: BotFacts) -> Condition:
+    """Return `KeycloakSynced` of a pass that came to its end, with what is in the way of another secret."""
+    synced = f"Client {main.client_id} of realm {one.backends.federation.keycloak.realm} is as the spec says"
+    if not facts.looked:
+        for told in kept_conditions(one.body, (ConditionType.KEYCLOAK_SYNCED,)):
+            if told.reason is Reason.OVERLAP_IMPOSSIBLE:
+                return told  # a pass that did not look at Keycloak has not seen it go
+    if facts.obstacle is None or main.rotation.allow_interruption:
+        return Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, synced)
+    message = (
+        f"{synced}, but its secret stays as it is, since it cannot be replaced with an overlap: {facts.obstacle}. Or "
+        "set spec.oidcClient.secretRotation.allowInterruption to true; the server is refused then until it reads the "
+        "new secret"
+    )
+    return Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.OVERLAP_IMPOSSIBLE, message)

@@ -18,7 +18,7 @@ from fedid.domain.bot_steps import (
     RemoveScopes,
     UpdateClient,
 )
-from fedid.domain.conditions import ConditionType, Reason, condition_of
+from fedid.domain.conditions import Reason
 from fedid.domain.oidc_client_record import DesiredOidcClient, oidc_client_record
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.rotation import RotationRequest
@@ -27,6 +27,7 @@ from fedid.errors import BackendUnavailableError, NotReadyError
 from fedid.reconcile.bot_context import BotContext, BotFacts, facts_before
 from fedid.reconcile.bot_secret import SecretSteps
 from fedid.reconcile.roles import scope_names
+from fedid.reconcile.status import was_taken
 from fedid.reconcile.world import Backends, World
 
 __all__ = ["OidcClientSteps"]
@@ -59,11 +60,12 @@ class OidcClientSteps:
         """
         facts = facts_before(self._context, observed)
         for step in plan:
-            if isinstance(step, CreateClient):
-                if not await self._create(step, facts, observed):
-                    return None
-            else:
-                await self._take(step, facts, observed)
+            with self._world.audit.attempt(type(step).__name__, key=self._context.key):
+                if isinstance(step, CreateClient):
+                    if not await self._create(step, facts, observed):
+                        return None
+                else:
+                    await self._take(step, facts, observed)
         facts.published = any(isinstance(step, PublishSecret) for step in plan)
         return facts
 
@@ -120,10 +122,8 @@ class OidcClientSteps:
     def _had_another_client(self) -> bool:
         """Tell whether a client of this id was there and is not any more, by no deletion of ours."""
         status: Any = self._body.get("status") or {}
-        synced = condition_of(status.get("conditions") or (), ConditionType.KEYCLOAK_SYNCED)
         made = status.get("oidcClient") or {}
-        taken = synced is not None and synced["reason"] == Reason.CONFLICT
-        return taken or self._desired.client_uuid in {made.get("clientUuid"), made.get("publicClientUuid")}
+        return was_taken(status) or self._desired.client_uuid in {made.get("clientUuid"), made.get("publicClientUuid")}
 
     async def _update(self, step: UpdateClient, facts: BotFacts, observed: ObservedBot) -> None:
         fresh = self._world.fresh_secret() if step.replace_secret else None
@@ -134,6 +134,8 @@ class OidcClientSteps:
             facts.secret = fresh
             self._context.note_secret_made(facts, self._provider.server_now())
         self._audit("UpdateClient", fields=[*step.fields, *(["secret"] if fresh is not None else [])])
+        if fresh is not None:
+            await self._secrets.end_replaced(facts, observed)
 
     async def _change_scopes(self, step: AddScopes | RemoveScopes) -> None:
         removes = isinstance(step, RemoveScopes)

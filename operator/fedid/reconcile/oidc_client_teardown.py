@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedid.domain.bot import PREVIOUS_SECRET
 from fedid.domain.conditions import Condition, ConditionType, Reason, condition_of, rfc3339
 from fedid.domain.oidc_client_record import client_uuids
+from fedid.domain.realm import DEVICE_FLOW, SERVICE_ACCOUNTS, ClientRecord
+from fedid.domain.receipt import (
+    ADMIN_API,
+    REFUSED,
+    TOKEN_ENDPOINT,
+    Presented,
+    cause_of,
+    evidence_fields,
+    evidence_in,
+    receipt_of,
+)
 from fedid.domain.resources import Body, meta_of
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import ClientCredentials
+from fedid.domain.tokens import ClientCredentials, latest_end
 from fedid.errors import BackendError, BackendRejectedError, BackendUnavailableError, OwnershipConflictError
 from fedid.ports import IdentityProvider
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import without_finalizer
+from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.world import Backends, World
 
@@ -27,12 +40,22 @@ class _Evidence:
     """What the server had, presented again once it was ended."""
 
     client_id: str
+    authority: str
+    """Issuer URL of the realm."""
     secrets: list[Sensitive] = field(default_factory=list)
     uuids: list[str] = field(default_factory=list)
     left: str | None = None
     """Why the entry in Vault stays."""
     vault_error: BackendError | None = None
     """Vault was away: the authority goes first."""
+    lifetime: timedelta | None = None
+    """Of access tokens that its clients get; None: they get none, or were gone before anybody looked."""
+
+    seen: list[Presented] = field(default_factory=list)
+    """What was presented or looked for in this pass, and what answered."""
+
+    def note(self, what: str, place: str, answer: str, at: datetime) -> None:
+        self.seen.append(Presented(what, f"{place} {self.authority}", answer, at))
 
     def add(self, secret: Sensitive | None) -> None:
         if secret is not None and secret not in self.secrets:
@@ -62,8 +85,24 @@ class OidcClientTeardown:
         await without_finalizer(self._world, newest_of(self._world, body))
         return True
 
-    async def withdraw(self, body: Body, client_id: str, backends: Backends, reason: Reason, ending: Condition) -> bool:
+    async def withdraw(  # noqa: PLR0913 - what to end, and what is told of it
+        self,
+        body: Body,
+        client_id: str,
+        backends: Backends,
+        reason: Reason,
+        ending: Condition,
+        handled: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Do so and keep the object, which then says `ending`; True if finished.
+
+        Args:
+            body: The object.
+            client_id: Of its client, as far as the status does not tell it.
+            backends: Of its Federation.
+            reason: Why; one that was begun is found again by it.
+            ending: What the object says at the end.
+            handled: Fields that the status gets with the end.
 
         Raises:
             Error: A backend does not let us finish.
@@ -82,7 +121,8 @@ class OidcClientTeardown:
         await without_finalizer(self._world, newest_of(self._world, body))
         body = newest_of(self._world, body)
         told = [ending, *kept_conditions(body, (ConditionType.REVOKED,))]
-        await write_status(self._world, body, told, {"oidcClient": None, "revocation": None})
+        fields = {"oidcClient": None, "revocation": None, **(handled or {})}
+        await write_status(self._world, body, told, fields)
         return True
 
     async def remove_public(self, body: Body, client_uuid: str, client_id: str, backends: Backends) -> None:
@@ -105,7 +145,11 @@ class OidcClientTeardown:
         refusals = await _presented(provider, evidence, ids)
         if evidence.vault_error is not None:
             raise evidence.vault_error
-        body = await self._record_proof(body, refusals)
+        latest = latest_end(provider.server_now(), evidence.lifetime) if evidence.lifetime is not None else None
+        if latest is not None:
+            until = rfc3339(latest)
+            refusals.append(f"a verifier that only checks signatures may take a token that was got by it until {until}")
+        body = await self._record_proof(body, refusals, evidence, latest)
         path = BotPaths(backends.federation.vault.path_prefix, meta.key).client
         if not await backends.secret_store.destroy(path, world.owner(meta.uid)):
             evidence.left = f"{path} is not ours and was left untouched"
@@ -113,13 +157,14 @@ class OidcClientTeardown:
             last = world.last_deletions.get(name)
             if last is not None and provider.server_now() <= last:
                 return False  # so that the notBefore of a client made anew covers every old token
-        await self._tell_proof(body, evidence)
+        await self._tell_proof(body, evidence, backends)
         world.freshness.expire(meta.key)
         return True
 
     async def _gather(self, body: Body, client_id: str, backends: Backends) -> _Evidence:
         meta = meta_of(body)
-        owner, evidence = self._world.owner(meta.uid), _Evidence(client_id, uuids=list(client_uuids(meta.uid)))
+        owner, issuer_url = self._world.owner(meta.uid), backends.federation.keycloak.issuer_url
+        evidence = _Evidence(client_id, issuer_url, uuids=list(client_uuids(meta.uid)))
         try:
             path = BotPaths(backends.federation.vault.path_prefix, meta.key).client
             stored = await backends.secret_store.read(path, owner)
@@ -132,6 +177,7 @@ class OidcClientTeardown:
         client = await backends.identity_provider.read_client(evidence.uuids[0])
         if client is not None and client.owner == owner:
             evidence.client_id = client.client_id
+            evidence.lifetime = client.token_lifetime if _gets_tokens(client) else None
             if not client.flags.get("publicClient"):
                 evidence.add(client.secret)
                 evidence.add(client.previous_secret)
@@ -153,7 +199,9 @@ class OidcClientTeardown:
             Condition(ConditionType.READY, False, Reason.REVOKING, "The server's client is being revoked"),
             Condition(ConditionType.REVOKED, False, Reason.REVOKING, message),
         ]
-        fields = {"revocation": {"startedAt": now, **revocation, "positiveCheckAt": now}}
+        at, where = backends.identity_provider.server_now(), f"{TOKEN_ENDPOINT} {evidence.authority}"
+        seen = evidence_fields([Presented(f"secret of client {evidence.client_id}", where, "accepted", at)])
+        fields = {"revocation": {"startedAt": now, **revocation, "positiveCheckAt": now, "evidence": seen}}
         return await write_status(self._world, body, told, fields) or body
 
     async def _delete(self, body: Body, client_uuid: str, client_id: str, backends: Backends) -> None:
@@ -178,9 +226,11 @@ class OidcClientTeardown:
             raise OwnershipConflictError(message, backend="keycloak")
         await provider.delete_client(client_uuid)
         self._world.note_deletion(client.client_id, provider)
-        self._world.audit("DeleteClient", key=str(meta.key), client_id=client.client_id)
+        self._world.audit("DeleteClient", key=meta.key, client_id=client.client_id)
 
-    async def _record_proof(self, body: Body, refusals: list[str]) -> Body:
+    async def _record_proof(
+        self, body: Body, refusals: list[str], evidence: _Evidence, latest: datetime | None
+    ) -> Body:
         """Write down what was seen before the secret, which could show it again, is removed."""
         revocation = _revocation(body)
         if revocation.get("provenAt"):
@@ -191,11 +241,20 @@ class OidcClientTeardown:
             Condition(ConditionType.READY, False, Reason.REVOKING, "The client is gone; its traces are being removed"),
             Condition(ConditionType.REVOKED, True, Reason.PROVEN, message),
         ]
-        proven = {"startedAt": now, **revocation, "provenAt": now, "waitingFor": None, "waitingSince": None}
+        proven = {
+            "startedAt": now,
+            **revocation,
+            "provenAt": now,
+            "evidence": evidence_fields([*evidence_in(revocation), *evidence.seen]),
+            "latestExpiry": rfc3339(latest) if latest is not None else None,
+            "waitingFor": None,
+            "waitingSince": None,
+        }
         fields = {"revocation": {name: value for name, value in proven.items() if value is not None}}
         return await write_status(self._world, body, told, fields) or body
 
-    async def _tell_proof(self, body: Body, evidence: _Evidence) -> None:
+    async def _tell_proof(self, body: Body, evidence: _Evidence, backends: Backends) -> None:
+        """Leave a receipt of what was seen; from the status, so that a restart tells the same."""
         revocation = _revocation(body)
         revoked = condition_of((body.get("status") or {}).get("conditions") or (), ConditionType.REVOKED)
         proof, positive = revoked["message"] if revoked is not None else "", revocation.get("positiveCheckAt")
@@ -203,17 +262,20 @@ class OidcClientTeardown:
         message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; " + (
             evidence.left or "what is ours in Vault answers 404"
         )
-        self._world.audit(
-            "RevocationProven",
-            key=str(meta_of(body).key),
-            client_id=evidence.client_id,
-            positive_check_at=positive,
-            proven_at=revocation.get("provenAt"),
-            proof=proof,
+        receipt = receipt_of(
+            body,
+            cause_of(body),
+            what=withdrawal_of(body),
+            seen=[gone_from_vault(backends, self._world.clock.now())],
+            notes=[*([evidence.left] if evidence.left else []), *([] if positive else ["nothing was seen alive"])],
         )
-        await self._world.cluster.emit(
-            body, reason="RevocationProven", message=message[:1000], warning=False, action="Revoke"
-        )
+        await leave_receipt(self._world, body, receipt, message=message)
+
+
+def _gets_tokens(client: ClientRecord) -> bool:
+    """Tell whether anybody gets a token by the client; one that introspects alone is for none."""
+    flows = client.flags.get("standardFlowEnabled") or client.flags.get(SERVICE_ACCOUNTS)
+    return bool(flows) or client.attributes.get(DEVICE_FLOW) == "true"
 
 
 def _revocation(body: Body) -> Mapping[str, Any]:
@@ -238,7 +300,8 @@ async def _presented(provider: IdentityProvider, evidence: _Evidence, ids: Mappi
         await _require_gone(provider, uuid, client_id)
         if client_id:
             refusals.append(f"client {client_id} answers 404 ({uuid})")
-    for secret in evidence.secrets:
+            evidence.note(f"client {client_id} ({uuid})", ADMIN_API, "gone (404)", provider.server_now())
+    for number, secret in enumerate(evidence.secrets, 1):
         try:
             refused = await provider.credentials_refused(ClientCredentials(evidence.client_id, secret))
         except BackendRejectedError:
@@ -246,9 +309,12 @@ async def _presented(provider: IdentityProvider, evidence: _Evidence, ids: Mappi
         if not refused:
             message = f"Keycloak still accepts the secret of client {evidence.client_id}; presenting it again"
             raise BackendUnavailableError(message, backend="keycloak", reason=Reason.REVOKING)
+        what = f"secret of client {evidence.client_id}"
+        what += f" ({number} of {len(evidence.secrets)})" if len(evidence.secrets) > 1 else ""
+        evidence.note(what, TOKEN_ENDPOINT, REFUSED, provider.server_now())
     if evidence.secrets:
         several = "its secret is" if len(evidence.secrets) == 1 else f"all {len(evidence.secrets)} of its secrets are"
-        refusals.append(f"{several} refused (invalid_client)")
+        refusals.append(f"{several} {REFUSED}")
     return refusals
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
 from fedid.domain.pod_identity import SERVER, parse_pod_identity
 from fedid.domain.resources import Body, meta_of
-from fedid.engine import Outcome
+from fedid.engine import Outcome, Priority
 from fedid.errors import BackendUnavailableError, Error, InvalidSpecError, StaleObjectError
 from fedid.platforms.table import renderer
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.client_identity import ClientIdentities
 from fedid.reconcile.copied_entries import farewell
 from fedid.reconcile.gate import realm_now
+from fedid.reconcile.members import has_members, members_key
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNodes
 from fedid.reconcile.server_client import about_client
@@ -41,6 +42,8 @@ class PodIdentityReconciler:
             Error: What went wrong; the status tells it already.
         """
         meta = meta_of(body)
+        if has_members(body):  # whose pass waits for nothing that this one waits for
+            self._world.wake(members_key(meta.key), Priority.CHANGE, look=False)
         if meta.deleting:
             return await self._end(body)  # the Secret goes with its owner
         try:

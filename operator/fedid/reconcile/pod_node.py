@@ -16,6 +16,7 @@ from fedid.domain.grants import Ask, AskKind
 from fedid.domain.naming import ObjectKey
 from fedid.domain.node_plan import DesiredNode
 from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
+from fedid.domain.receipt import Presented, cause_of, receipt_of
 from fedid.domain.resources import Body, meta_of, parse_bot_client
 from fedid.domain.rotation import rotation_due_at, rotation_request
 from fedid.domain.sensitive import Sensitive
@@ -29,12 +30,13 @@ from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import (
     backends_of,
     granted_condition,
-    judged,
     require_usable,
     with_finalizer,
     without_finalizer,
 )
+from fedid.reconcile.judging import judged, judgement_fields
 from fedid.reconcile.pod_secret import PodSecrets
+from fedid.reconcile.receipts import gone_from_vault, leave_receipt
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.super_node import NodeIdentity, RecordedNode, SuperNode, node_path
 from fedid.reconcile.waiting import tell_waiting
@@ -80,9 +82,9 @@ class PodNodes:
             return None
         world, meta, federation = self._world, spec.meta, backends.federation.meta.key.name
         url = options.super_link.url
-        verdict = judged(world, backends, [Ask(AskKind.SUPERLINK_URL, url)], meta.key.namespace)
+        verdict = await judged(world, backends, [Ask(AskKind.SUPERLINK_URL, url)], body)
         if not verdict.granted:
-            raise NotGrantedError(verdict.message)
+            raise NotGrantedError(verdict.message, reason=verdict.reason)
         require_usable(backends, meta, vault=True)
         body = await with_finalizer(world, body)
         told = _told(body)
@@ -111,6 +113,7 @@ class PodNodes:
             "nodeId": str(state.node_id),
             "superNode": {name: value for name, value in fields.items() if value is not None},
             "revocation": None,
+            **judgement_fields(body, verdict),
         }
         return PodNode(state.key, granted_condition(verdict), status, state.again_at)
 
@@ -177,10 +180,12 @@ class PodNodes:
         node_id = (body.get("status") or {}).get("nodeId")
         what = f"node {node_id}" if node_id else "every node of this PodIdentity"
         proof = f"the SuperLink {access.url} lists {what} as unregistered, or not at all; its key is gone from Vault"
-        await world.cluster.emit(
-            body, reason="RevocationProven", message=f"Revocation proven: {proof}", warning=False, action="Revoke"
-        )
-        now = rfc3339(world.clock.now())
+        at = world.clock.now()
+        gone = Presented(what, f"SuperLink {access.url}", "unregistered, or not listed at all", at)
+        seen = [gone, gone_from_vault(backends, at)]
+        receipt = receipt_of(body, cause_of(body), what=_which(body), seen=seen, proven_at=at)
+        await leave_receipt(world, body, receipt, message=f"Revocation proven: {proof}")
+        now = rfc3339(at)
         revoked = Condition(ConditionType.REVOKED, True, Reason.PROVEN, f"Proven at {now}: {proof}")
         kept = kept_conditions(body, _KEPT)
         if told.get("account") == BOT and (bot_key := _bot_of(body)) is not None:
@@ -196,7 +201,8 @@ class PodNodes:
             "that is gone, so fedid cannot ask there any more. Its key is gone from Vault; a pod may still have it"
         )
         left = Condition(ConditionType.REVOKED, False, Reason.MANUAL_REVOCATION_REQUIRED, message)
-        await world.cluster.emit(body, reason=left.reason, message=message, warning=True, action="Revoke")
+        receipt = receipt_of(body, cause_of(body), what=_which(body), notes=[message])
+        await leave_receipt(world, body, receipt, message=message, reason=left.reason, warning=True)
         told = (*kept_conditions(body, _KEPT), left)
         return await write_status(world, newest_of(world, body), told, _FORGOTTEN) or body
 
@@ -250,6 +256,11 @@ class PodNodes:
 
 def _told(body: Body) -> Mapping[str, Any]:
     return (body.get("status") or {}).get("superNode") or {}
+
+
+def _which(body: Body) -> str:
+    """Return what tells this node of the PodIdentity from an earlier one, for its receipt."""
+    return f"{_told(body).get('keyId')} {(body.get('status') or {}).get('nodeId')}"
 
 
 def _bot_of(body: Body) -> ObjectKey | None:

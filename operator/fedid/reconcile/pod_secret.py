@@ -90,6 +90,7 @@ class PodSecrets:
                 )
             )
         self._wrote(written)
+        self._world.audit("WriteSecret", key=meta.key, secret=spec.secret_name, keys=sorted(wanted.data))
         if what := _changed_by_hand(body, wanted, found):
             await self._tell_repair(body, what)
         changed = found is None or fixed or dict(wanted.data) != dict(found.data)
@@ -140,7 +141,7 @@ class PodSecrets:
             written = await cluster.replace_secret(emptied)
         if written is not None:
             self._wrote(written)
-        self._world.audit("EmptySecret", key=str(meta.key), secret=name)
+        self._world.audit("EmptySecret", key=meta.key, secret=name)
         return None if written is None else Written(written, changed=True)
 
     async def opaque_tokens(self, meta: Meta, name: str) -> dict[str, Sensitive]:

@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from fedid.domain.drift import AdminEvent, Part, touched
+from fedid.domain.drift import AdminEvent, Part, changes_what_comes_along, touched
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import FEDERATION, Body, Federation, meta_of
+from fedid.domain.resources import Body, Federation, meta_of
 from fedid.engine import Outcome, Priority
 from fedid.errors import BackendDeniedError
+from fedid.reconcile.judging import judged_otherwise
+from fedid.reconcile.orphans import Orphans
 from fedid.reconcile.sweep import Sweep
 from fedid.reconcile.world import Backends, World
 
-__all__ = ["REALM_WATCH", "RealmWatch", "federation_of", "sweep_period", "watch_key"]
+__all__ = ["REALM_WATCH", "RealmWatch", "sweep_period", "watch_key"]
 
 REALM_WATCH = "RealmWatch"
 """Kind of the keys of watchmen; the rest of such a key is that of the Federation."""
@@ -68,9 +70,10 @@ class _Watch:
 class RealmWatch:
     """Watches the realms of all Federations."""
 
-    def __init__(self, world: World) -> None:
-        """Work in this world."""
+    def __init__(self, world: World, orphans: Orphans) -> None:
+        """Work in this world; tell of what a sweep met and no object explains."""
         self._world = world
+        self._orphans = orphans
         self._watches: dict[str, _Watch] = {}
 
     async def reconcile(self, body: Body) -> Outcome:
@@ -122,9 +125,14 @@ class RealmWatch:
             return  # the Federation's next pass says so
         watch.read_at = now
         news = [event for event in page.items if event.event_id not in watch.known]
+        changed = await self._objects_of(news, watch, backends.federation)
+        if any(map(changes_what_comes_along, news)):
+            provider.forget_brought_roles()
+            identities = self._world.directory.identities_of(backends.federation.meta.key.name)
+            changed |= await judged_otherwise(self._world, backends, identities)
         watch.known |= {event.event_id: now for event in page.items}
         self._world.meter.events(len(news))
-        self._wake("events", await self._objects_of(news, watch, backends.federation))
+        self._wake("events", changed)
         if page.seen == _EVENTS_AT_ONCE:
             watch.first += page.seen
             return  # at once: there is more
@@ -151,6 +159,7 @@ class RealmWatch:
         self._world.meter.swept(self._world.clock.monotonic() - sweep.started)
         watch.last_pieces, watch.sweep = sweep.pieces_done, None
         watch.role_names, watch.groups = sweep.role_names, sweep.groups
+        self._orphans.swept(backends.federation.meta.key.name, backends.federation.vault.path_prefix, sweep.strays)
         watch.sweep_due = max(sweep.started + period, now)
 
     async def _objects_of(self, events: Iterable[AdminEvent], watch: _Watch, federation: Federation) -> set[ObjectKey]:
@@ -191,11 +200,6 @@ class RealmWatch:
 def watch_key(federation: str) -> ObjectKey:
     """Return the key of a Federation's watchman."""
     return ObjectKey(REALM_WATCH, "", federation)
-
-
-def federation_of(key: ObjectKey) -> ObjectKey:
-    """Return the object that a key of the queue is about."""
-    return ObjectKey(FEDERATION, "", key.name) if key.kind == REALM_WATCH else key
 
 
 def sweep_period(backends: Backends) -> timedelta:

@@ -140,7 +140,7 @@ class Restarts:
         found.lags[pod.name] = f"is about to be replaced: {workload} is rolling out"
         if done:
             self._under_way[meta_of(body).uid] = pod
-            self._world.audit("RestartWorkload", key=str(meta_of(body).key), workload=str(workload))
+            self._world.audit("RestartWorkload", key=meta_of(body).key, workload=str(workload))
             message = f"{workload} is restarted, because Secret {', '.join(sorted(of_it))} has changed"
             await self._world.cluster.emit(
                 body, reason="WorkloadRestarted", message=message, warning=False, action="Restart"

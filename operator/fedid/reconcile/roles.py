@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedid.domain.conditions import Reason
+from fedid.domain.grants import Ask, AskKind
 from fedid.domain.realm import ClientScope, RealmScopes, Role
 from fedid.errors import BackendRejectedError
 from fedid.reconcile.world import Backends
 
-__all__ = ["existing_roles", "existing_scopes", "role_names", "scope_names"]
+__all__ = ["ask_of", "existing_roles", "existing_scopes", "role_names", "scope_names"]
+
+
+def ask_of(role: Role) -> Ask:
+    """Return what a grant has to cover for somebody to have the role."""
+    if role.client_id is None:
+        return Ask(AskKind.REALM_ROLE, role.name)
+    return Ask(AskKind.CLIENT_ROLE, role.name, role.client_id)
 
 
 def role_names(roles: frozenset[Role]) -> list[str]:

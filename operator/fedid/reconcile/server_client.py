@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
+from fedid.domain.conditions import Condition, ConditionType, reason_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.oidc_client import OidcClientSpec, default_server_id, parse_oidc_client
 from fedid.domain.pod_identity import PodIdentity
@@ -61,14 +61,14 @@ class ServerClients:
         self._world = world
         self._clients = OidcClients(world)
 
-    def refused(self, body: Body, spec: PodIdentity, backends: Backends) -> bool:
+    async def refused(self, body: Body, spec: PodIdentity, backends: Backends) -> bool:
         """Tell whether nothing of a client that the server wants is granted, so that nobody may mount it.
 
         Raises:
             InvalidSpecError: `spec.oidcClient` means nothing.
         """
         wanted = parse_client(body, spec)
-        return wanted is not None and self._clients.refused(body, wanted, backends)
+        return wanted is not None and await self._clients.refused(body, wanted, backends)
 
     async def bring_in_line(self, body: Body, spec: PodIdentity, backends: Backends) -> ServerClient:
         """Make the client as it is wanted, or end one that is wanted no more.
@@ -139,7 +139,7 @@ def about_client(body: Body, error: Error) -> list[Condition]:
     """Return the conditions about a server's client, as they are to be told beside an error."""
     about = None
     if isinstance(error, NotGrantedError):
-        about = Condition(ConditionType.GRANTED, False, Reason.NOT_GRANTED, error.message)
+        about = Condition(ConditionType.GRANTED, False, reason_of(error), error.message)
     elif isinstance(error, BackendError | OwnershipConflictError) and error.backend == "keycloak":
         about = Condition(ConditionType.KEYCLOAK_SYNCED, False, reason_of(error), error.message)
     kept = kept_conditions(body, _PARTS, but=about.type if about is not None else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from fedid.domain.naming import ObjectKey, vault_path
 from fedid.domain.node_plan import (
@@ -24,12 +24,14 @@ from fedid.domain.node_plan import (
     plan_node,
     plan_node_end,
 )
+from fedid.domain.receipt import Presented
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, StoredEntry, VaultMark
 from fedid.domain.super_node import HeldNodeKeys, NodeKey, good_node, held_node_keys, node_entry, node_name
 from fedid.errors import BackendRejectedError, BackendUnavailableError, OwnershipConflictError
 from fedid.ports import Entries, NodeRegistry
+from fedid.reconcile.receipts import leave_receipt_of_credential
 from fedid.reconcile.world import World
 
 __all__ = ["NodeIdentity", "NodeState", "RecordedNode", "SuperNode", "node_path"]
@@ -163,6 +165,8 @@ class SuperNode:
                 await self._prove(run, run.key(slot))
             case PublishNodeKey(slot, previous):
                 held, key = run.observed.keys, run.key(slot)
+                if slot is NodeSlot.CURRENT and previous is None and held.previous_key_id is not None:
+                    await self._leave_receipt(held.previous_key_id)
                 fresh = slot is NodeSlot.PENDING or held.issued_at is None
                 issued_at = run.now.replace(microsecond=0) if fresh else held.issued_at  # as it will be read back
                 await self._write(run, HeldNodeKeys(key, None, previous, issued_at))
@@ -205,6 +209,15 @@ class SuperNode:
             raise BackendUnavailableError(message, backend=_SUPERLINK)
         self._audit("ProveNodesEnded", superlink=self._node.url, node_ids=[str(node_id) for node_id in node_ids])
 
+    async def _leave_receipt(self, former_key_id: str) -> None:
+        """Tell of a key that a rotation ended, before Vault forgets its id; its nodes were seen unregistered."""
+        body = self._world.directory.get(self._node.key)
+        if body is None:
+            return
+        what, where = f"SuperNode key {former_key_id}", f"SuperLink {self._node.url}"
+        seen = [Presented(what, where, "unregistered, or not listed at all", self._world.clock.now())]
+        await leave_receipt_of_credential(self._world, body, seen, what=what)
+
     async def _list(self, run: _Run) -> None:
         run.observed = replace(run.observed, nodes=await self._node.registry.nodes(self._node.account))
 
@@ -215,8 +228,8 @@ class SuperNode:
         written = await self._node.store.write(self._node.path, data, self._mark, version=version, retention=_RETENTION)
         run.observed = replace(run.observed, stored=StoredEntry(data, written, self._mark.owner), keys=held)
 
-    def _audit(self, step: str, **details: object) -> None:
-        self._world.audit(step, key=str(self._node.key), **details)
+    def _audit(self, step: str, **details: Any) -> None:
+        self._world.audit(step, key=self._node.key, **details)
 
 
 @dataclass(slots=True)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from fedid.domain.bot_authentication import SigningKey
 from fedid.domain.bot_keys import KeyReader
 from fedid.domain.grants import Grant
+from fedid.domain.initial_password import PasswordMaker
 from fedid.domain.naming import ObjectKey, owner_mark
+from fedid.domain.openfga import OpenFgaAccess
 from fedid.domain.realm import SecretPolicy
 from fedid.domain.resources import Federation
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeKey, NodeKeyReader, SuperLinkAccess
 from fedid.engine import Priority
+from fedid.errors import Error
 from fedid.ports import (
     BackendFactory,
     Clock,
     Cluster,
-    DriftMeter,
     IdentityProvider,
+    Meter,
     NodeRegistry,
     SecretStore,
     Sidecars,
+    TupleStore,
 )
+from fedid.reconcile.audit import Audit
+from fedid.reconcile.departed import Departed
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.freshness import Freshness, SecretSightings
+from fedid.reconcile.rotation_lag import RotationLag
 
-__all__ = ["Backends", "Wake", "World"]
+__all__ = ["Backends", "OpenFga", "Wake", "World"]
 
 _REMEMBERED_DELETIONS = 10_000
 _ONE_DELETION = timedelta(minutes=1)
@@ -71,14 +80,32 @@ class Backends:
     """Why nothing new may be begun in Keycloak, until a person mends something; empty if it is only away."""
     vault_refusal: str = ""
     """Likewise in Vault."""
-
+    may_write: bool | None = None
+    """Whether this copy of the installation holds the newest epoch; None: not looked at yet."""
+    may_not_write: str = ""
+    """Why nothing may be written to either backend, deletions included."""
     admin_events: bool = False
     """Whether the realm records admin events, we may read them, and the spec does not say otherwise."""
 
     @property
+    def readiness(self) -> tuple[bool | None, bool | None, bool | None]:
+        """What is known of Keycloak, of Vault, and of the epoch."""
+        return self.keycloak_ready, self.vault_ready, self.may_write
+
+    @property
     def looked_at(self) -> bool:
         """Whether it is known what the backends say."""
-        return self.keycloak_ready is not None and self.vault_ready is not None
+        return None not in self.readiness
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFga:
+    """The OpenFGA of one Federation."""
+
+    access: OpenFgaAccess
+    store: TupleStore
+    key: Sensitive | None = None
+    """What the adapter was made with."""
 
 
 @dataclass(slots=True)
@@ -95,6 +122,8 @@ class World:
     """Makes a bot secret of at least 256 random bits."""
     fresh_token: Callable[[], Sensitive]
     """Makes an opaque token: 256 random bits as 64 hexadecimal digits."""
+    fresh_password: PasswordMaker
+    """Makes the initial password of a user."""
     fresh_key: Callable[[], SigningKey]
     """Makes a key pair."""
     read_key: KeyReader
@@ -105,20 +134,31 @@ class World:
     """Reads one that `fresh_node_key` made."""
     own_subject: Callable[[], str]
     """Returns the `sub` of the operator's own ServiceAccount; empty if it runs without one."""
-    audit: Callable[..., None]
-    """Logs one privileged side effect as fields; credentials never among them."""
-    meter: DriftMeter
+    audit: Audit
+    meter: Meter
     sidecars: Sidecars
+    force_release: bool = False
+    """Whether the annotation `fedid.io/force-release` is obeyed: only where it is checked who sets it."""
     backends: dict[str, Backends] = field(default_factory=dict)
     """By Federation name; absent until the Federation was first looked at in this process."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Federation name to why there are no adapters for it: its spec or its access Secret is wrong."""
     super_links: dict[SuperLinkAccess, NodeRegistry] = field(default_factory=dict)
     """Adapters of the SuperLinks that were asked last."""
+    status_locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Held while a status is written."""
+    openfgas: dict[str, OpenFga | Error] = field(default_factory=dict)
+    """By Federation name, or why there is no adapter; absent until it was looked at, or if the Federation has none."""
     freshness: Freshness = field(default_factory=Freshness)
     sightings: SecretSightings = field(default_factory=SecretSightings)
+    departed: Departed = field(default_factory=Departed)
+    rotation_lag: RotationLag = field(init=False)
     last_deletions: dict[str, datetime] = field(default_factory=dict)
     """Client id to the last second (Keycloak's clock) in which a token of its deleted client may have been issued."""
+
+    def __post_init__(self) -> None:
+        """Begin to measure."""
+        self.rotation_lag = RotationLag(self.meter)
 
     def note_deletion(self, client_id: str, provider: IdentityProvider) -> datetime:
         """Remember that the client of this id was deleted at the latest now; return that second (Keycloak's clock).
