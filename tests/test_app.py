@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from fedid.adapters.answer import Call
 from fedid.adapters.kubernetes.failures import BACKEND as CLUSTER
 from fedid.app import Operator
+from fedid.domain.naming import ObjectKey
 from fedid.engine import WorkQueue
+from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 
 class _Parts:
@@ -42,7 +45,7 @@ def parts() -> _Parts:
 def operator(queue: WorkQueue[Any], parts: _Parts) -> Operator:
     """The operator around that queue."""
     unused: Any = parts
-    return Operator(unused, unused, queue, unused, unused, unused, unused, unused)
+    return Operator(unused, unused, queue, *[unused] * 7)
 
 
 def _call(status: int | None) -> Call:
@@ -78,3 +81,28 @@ async def test_it_is_asked_for_only_while_it_is_away(operator: Operator, parts: 
     operator.note_cluster_call(_call(None))
     await operator.look_for_cluster()
     assert parts.asked == 1
+
+
+async def test_a_listing_tells_of_approvals_that_came_and_went(queue: WorkQueue[Any], parts: _Parts) -> None:
+    """Before the identities, and whoever an approval names is looked at: also if it is gone, and no other."""
+    small = SmallOperator()
+    unused: Any = parts
+    every: Any = SimpleNamespace(watch_namespaces=())
+    cluster: Any = small.cluster
+    operator = Operator(every, small.world, queue, unused, unused, unused, unused, cluster, unused, unused)
+    for name in ("trainer", "other"):
+        small.cluster.apply("BotClient", NAMESPACE, name, {})
+    key = ObjectKey("BotClient", NAMESPACE, "trainer")
+    uid = small.cluster.bodies[key]["metadata"]["uid"]
+    named = {"kind": "BotClient", "namespace": NAMESPACE, "name": "trainer", "uid": uid}
+    await operator.relist()
+    for change in ("made", "gone"):
+        if change == "made":
+            small.cluster.on_change = None
+            small.cluster.apply("IdentityApproval", None, "yes", {"identity": named})
+        else:
+            small.cluster.delete("IdentityApproval", None, "yes")
+        small.due.clear()
+        await operator.relist()
+        assert set(small.due) == {key}, change
+        assert bool(small.world.directory.approvals_of(uid)) is (change == "made")

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedid.domain.receipt import ReceiptLimits
 from fedid.errors import InvalidSpecError
 from fedid.settings import Settings, settings_from
 
-NAMESPACE = {"FEDID_NAMESPACE": "here"}
+NAMESPACE = {"FEDID_NAMESPACE": "here", "FEDID_REPLICA": "a"}
 DEFAULTS = Settings(
     namespace="here",
     watch_namespaces=(),
@@ -26,15 +27,28 @@ DEFAULTS = Settings(
     log_format="json",
     workers=16,
     stop_grace=timedelta(seconds=20),
+    replica="a",
+    lease=timedelta(seconds=15),
+    force_release=False,
+    receipts=ReceiptLimits(keep=5000, max_age=timedelta(hours=8760)),
     relist_period=timedelta(minutes=10),
+    identity_metrics=False,
 )
 NUMBERS = {
     "FEDID_HEALTH_PORT": (1, 65535),
     "FEDID_WORKERS": (1, 256),
     "FEDID_STOP_GRACE_SECONDS": (0, 600),
+    "FEDID_LEASE_SECONDS": (6, 300),
+    "FEDID_RECEIPTS_KEEP": (100, 100_000),
+    "FEDID_RECEIPTS_MAX_AGE_HOURS": (1, 876_000),
     "FEDID_RELIST_SECONDS": (10, 86400),
 }
-CHOICES = {"FEDID_LOG_LEVEL": "INFO, DEBUG, WARNING, ERROR", "FEDID_LOG_FORMAT": "json, text"}
+CHOICES = {
+    "FEDID_LOG_LEVEL": "INFO, DEBUG, WARNING, ERROR",
+    "FEDID_LOG_FORMAT": "json, text",
+    "FEDID_FORCE_RELEASE": "false, true",
+    "FEDID_IDENTITY_METRICS": "false, true",
+}
 
 
 def test_an_empty_environment_has_the_documented_defaults() -> None:
@@ -75,6 +89,19 @@ def test_outside_a_pod_the_namespace_is_that_of_the_chart() -> None:
         pytest.param("FEDID_WORKERS", "", {}, id="an empty number is the default"),
         pytest.param("FEDID_STOP_GRACE_SECONDS", "0", {"stop_grace": timedelta()}, id="no grace"),
         pytest.param("FEDID_STOP_GRACE_SECONDS", "600", {"stop_grace": timedelta(minutes=10)}, id="the longest grace"),
+        pytest.param("FEDID_REPLICA", "fedid-0/5f-a.b_c", {"replica": "fedid-0/5f-a.b_c"}, id="the replica's name"),
+        pytest.param("FEDID_LEASE_SECONDS", "6", {"lease": timedelta(seconds=6)}, id="the shortest lease"),
+        pytest.param("FEDID_FORCE_RELEASE", "True", {"force_release": True}, id="objects may be given up"),
+        pytest.param("FEDID_IDENTITY_METRICS", "true", {"identity_metrics": True}, id="metrics that name identities"),
+        pytest.param(
+            "FEDID_RECEIPTS_KEEP", "100", {"receipts": replace(DEFAULTS.receipts, keep=100)}, id="the fewest receipts"
+        ),
+        pytest.param(
+            "FEDID_RECEIPTS_MAX_AGE_HOURS",
+            "1",
+            {"receipts": replace(DEFAULTS.receipts, max_age=timedelta(hours=1))},
+            id="receipts of an hour",
+        ),
         pytest.param("FEDID_RELIST_SECONDS", "10", {"relist_period": timedelta(seconds=10)}, id="the shortest period"),
         pytest.param("FEDID_RELIST_SECONDS", "86400", {"relist_period": timedelta(days=1)}, id="the longest period"),
         pytest.param("FEDID_UNKNOWN", "x", {}, id="a variable that we do not know"),
@@ -83,6 +110,19 @@ def test_outside_a_pod_the_namespace_is_that_of_the_chart() -> None:
 def test_a_variable_sets_its_setting(name: str, text: str, changes: dict[str, Any]) -> None:
     """Each variable changes its own setting and nothing else."""
     assert settings_from({**NAMESPACE, name: text}) == replace(DEFAULTS, **changes)
+
+
+def test_every_process_has_a_name_of_its_own() -> None:
+    """Unless it is told one; two of one name could both lead."""
+    names = {settings_from({}).replica for _ in range(20)}
+    assert len(names) == 20
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "a-", "a\r\nb", "\u00e4", "a" * 129, "(a)"])
+def test_a_name_that_is_no_plain_text_is_refused(name: str) -> None:
+    """It is sent to each backend in a header."""
+    with pytest.raises(InvalidSpecError, match="FEDID_REPLICA"):
+        settings_from({"FEDID_REPLICA": name})
 
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))

@@ -23,48 +23,91 @@ _log = logging.getLogger("fedid")
 
 
 _CLUSTER_LOOK_SECONDS = 1.0
+_PRUNE_SECONDS = 3600.0
+"""Between looks at the receipts, each a listing in pages."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
 async def run(settings: Settings) -> None:
-    """Run the operator; returns after SIGTERM or SIGINT, when running passes have finished."""
+    """Run the operator; returns after SIGTERM or SIGINT, when running passes have finished.
+
+    A replica that loses the lease begins anew with nothing of what it knew, as after a crash: others have worked since.
+    """
     stop = asyncio.Event()
     _heed_signals(stop)
+    while not stop.is_set():
+        await _run_once(settings, stop)
+
+
+async def _run_once(settings: Settings, stop: asyncio.Event) -> None:
+    """Stand by, then lead; returns when told to stop, or when the lease is lost."""
     operator = await build_operator(settings)
     await operator.health.start()
-    working = asyncio.create_task(_work(operator, stop))
+    over, prepared = asyncio.Event(), asyncio.Event()
+    working = asyncio.create_task(_work(operator, over, prepared))
+    leading = asyncio.create_task(_lead(operator, over, prepared))
     waiting = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({working, leading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
     finally:
-        _log.info("stopping")
-        stop.set()
+        _log.info("stopping" if stop.is_set() else "beginning anew")
+        over.set()
         waiting.cancel()
-        await operator.workers.stop(settings.stop_grace.total_seconds())
-        with contextlib.suppress(asyncio.CancelledError):
+        # The lease is renewed until nothing is under way any more; without it, nothing may finish.
+        grace = settings.stop_grace.total_seconds() if operator.elector.leads else 0.0
+        await operator.workers.stop(grace)
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        await operator.elector.release()
+        try:
             await working
-        await operator.aclose()
+        finally:
+            await operator.aclose()
 
 
-async def _work(operator: Operator, stop: asyncio.Event) -> None:
-    """Prepare, then watch and relist until told to stop."""
-    if not await _patiently(operator.prepare, stop):
+async def _work(operator: Operator, over: asyncio.Event, prepared: asyncio.Event) -> None:
+    """Prepare, then watch and relist until it is over."""
+    if not await _patiently(operator.prepare, over):
         return
-    operator.workers.start()
+    prepared.set()
     _log.info("started", extra={"details": {"installation": operator.world.installation_id}})
     background = [
-        asyncio.create_task(_relist_regularly(operator, stop)),
-        asyncio.create_task(_look_for_cluster(operator, stop)),
+        asyncio.create_task(_relist_regularly(operator, over)),
+        asyncio.create_task(_look_for_cluster(operator, over)),
     ]
     try:
-        while not stop.is_set():
-            await watch(operator, stop)
-            await _pause(stop, _FIRST_PAUSE_SECONDS)
-            await _patiently(operator.relist, stop)  # what was missed meanwhile
+        while not over.is_set():
+            await watch(operator, over)
+            await _pause(over, _FIRST_PAUSE_SECONDS)
+            await _patiently(operator.relist, over)  # what was missed meanwhile
     finally:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _lead(operator: Operator, over: asyncio.Event, prepared: asyncio.Event) -> None:
+    """Wait for the lease, work as long as it lasts, and return when it is lost."""
+    await prepared.wait()
+    elector = operator.elector
+    await elector.acquire()
+    _log.info("leading", extra={"details": {"replica": elector.identity}})
+    keeping = asyncio.create_task(elector.keep())
+    pruning: asyncio.Task[None] | None = None
+    try:
+        await _patiently(operator.relist, over)  # what the former leader did last
+        if not over.is_set():
+            operator.workers.start()
+            pruning = asyncio.create_task(_prune_regularly(operator, over))
+        await keeping
+        _log.warning("another replica leads", extra={"details": {"replica": elector.identity}})
+    finally:
+        keeping.cancel()
+        if pruning is not None:
+            pruning.cancel()
+            await asyncio.gather(pruning, return_exceptions=True)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
@@ -79,6 +122,16 @@ async def _relist_regularly(operator: Operator, stop: asyncio.Event) -> None:
     while not stop.is_set():
         await _pause(stop, operator.settings.relist_period.total_seconds())
         await _patiently(operator.relist, stop)
+
+
+async def _prune_regularly(operator: Operator, stop: asyncio.Event) -> None:
+    """Delete receipts beyond their number and age, at once and now and then: nobody waits for it."""
+    while not stop.is_set():
+        try:
+            await operator.prune_receipts()
+        except Error as error:
+            _log.warning("old receipts cannot be deleted", extra={"details": {"error": error.message}})
+        await _pause(stop, _PRUNE_SECONDS)
 
 
 async def _look_for_cluster(operator: Operator, stop: asyncio.Event) -> None:

@@ -9,7 +9,15 @@ import kopf
 
 from fedid.app import Operator
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, KINDS, PLURALS, POD_IDENTITY
+from fedid.domain.resources import (
+    BOT_CLIENT,
+    FEDERATION,
+    FEDERATION_USER,
+    IDENTITY_APPROVAL,
+    PLURALS,
+    POD_IDENTITY,
+    WATCHED,
+)
 from fedid.engine import Priority
 from fedid.reconcile.directory import key_of
 
@@ -49,7 +57,7 @@ def kopf_registry(operator: Operator, home: asyncio.AbstractEventLoop) -> kopf.O
             default_namespace=operator.settings.namespace,
         )
 
-    for kind in KINDS:
+    for kind in WATCHED:
         _watch_kind(registry, operator, home, kind)
 
     @kopf.on.event("", "v1", "secrets", labels={_PART_OF: kopf.PRESENT}, registry=registry)
@@ -68,7 +76,8 @@ def _watch_kind(
 ) -> None:
     @kopf.on.event("fedid.io", "v1alpha1", PLURALS[kind], id=kind, registry=registry)
     async def changed(event: kopf.RawEvent, **_: Any) -> None:
-        home.call_soon_threadsafe(_object_changed, operator, event["type"], {**event["object"], "kind": kind})
+        told = _approval_changed if kind == IDENTITY_APPROVAL else _object_changed
+        home.call_soon_threadsafe(told, operator, event["type"], {**event["object"], "kind": kind})
 
 
 def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:
@@ -88,6 +97,16 @@ def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]
     operator.news(key, Priority.DELETION if withdrawn else Priority.CHANGE)
     if before is None or deleting or _is_default(before) != _is_default(body):
         _wake_dependents(operator, key)
+
+
+def _approval_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:
+    """Wake the identity that an approval names: nothing else follows from one, and it has no pass of its own."""
+    directory = operator.world.directory
+    if change == "DELETED":
+        directory.remove(key_of(body), body["metadata"].get("uid"))
+    elif not directory.put(body):
+        return
+    operator.approval_news(body)
 
 
 def _wake_dependents(operator: Operator, key: ObjectKey) -> None:
