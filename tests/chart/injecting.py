@@ -26,7 +26,9 @@ def injection(stack: Stack, namespace: str) -> Iterator[None]:
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     values: dict[str, Any] = {"fullnameOverride": namespace, "admission": {"enabled": False}}
     values["injection"] = {"enabled": True, "namespaceSelector": selector}
-    made = [(f"{ADMISSION}/{KINDS[one['kind']]}", one) for one in of_kind(rendered(stack, values), *KINDS)]
+    policies = of_kind(rendered(stack, values), *KINDS)
+    chosen = [one for one in policies if one["metadata"]["name"].endswith(("-injection", "-injected"))]
+    made = [(f"{ADMISSION}/{KINDS[one['kind']]}", one) for one in chosen]
     assert [one["kind"] for _, one in made] == list(KINDS)
     for path, manifest in made:
         stack.kube("POST", path, manifest)

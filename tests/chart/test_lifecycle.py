@@ -11,6 +11,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.e2e.authority import Authority
 from tests.e2e.tenancy import MERGE, Tenant, bot, pod_identity, user
 from tests.e2e.waiting import eventually
 from tests.testbed import cluster
-from tests.testbed.chart import CHART, CRD_PATH, RELEASE, install_chart, run_tool, wait_for_crds
+from tests.testbed.chart import CHART, CRD_PATH, CRDS, RELEASE, install_chart, run_tool, wait_for_crds
 from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT, is_ready
 from tests.testbed.keycloak_realm import ensure_operator_with_secret
 from tests.testbed.operator_process import FEDERATION_PATH, federation_manifest, mint_operator_tokens
@@ -64,7 +65,7 @@ class Release:
         self.stack.start("operator")
 
     def replaced_by(self, *arguments: str) -> None:
-        """Upgrade or roll back as `Recreate` does it: the old operator stops before the new one starts."""
+        """Upgrade or roll back one after the other: the old operator stops before the new one starts."""
         self.stack.stop("operator")
         self.helm(*arguments)
         self.stack.start("operator")
@@ -115,6 +116,48 @@ def _federation_of_that_time(stack: Stack) -> None:
     eventually(lambda: cluster.is_ready(stack.kube("GET", FEDERATION_PATH)), "the Federation is Ready", seconds=90)
 
 
+@contextmanager
+def _needs_of_today(stack: Stack) -> Iterator[None]:
+    """Let the operator of today work under the previous chart: that knew no Lease, epochs, approvals or receipts."""
+    rbac, namespaced = "/apis/rbac.authorization.k8s.io/v1", f"namespaces/{OPERATOR_NAMESPACE}/"
+    kinds = ("identityapprovals", "revocationreceipts")
+    needs = {
+        ("Role", namespaced): {"coordination.k8s.io": ("leases",), "": ("configmaps",)},
+        ("ClusterRole", ""): {"fedid.io": kinds},
+    }
+    verbs = ["get", "list", "watch", "create", "patch", "delete"]
+    account = {"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": OPERATOR_NAMESPACE}
+    for plural in kinds:
+        _kind_of(RELEASE, plural, stack)
+    for (kind, folder), groups in needs.items():
+        rules = [{"apiGroups": [group], "resources": names, "verbs": verbs} for group, names in groups.items()]
+        role = {"metadata": {"name": "today"}, "rules": rules}
+        stack.kube("POST", f"{rbac}/{folder}{kind.lower()}s", role)
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "today"}
+        binding = {"metadata": {"name": "today"}, "roleRef": reference, "subjects": [account]}
+        stack.kube("POST", f"{rbac}/{folder}{kind.lower()}bindings", binding)
+    try:
+        yield
+    finally:
+        for kind, folder in needs:
+            for resource in ("bindings", "s"):
+                stack.kube("DELETE", f"{rbac}/{folder}{kind.lower()}{resource}/today", accept=(404,))
+
+
+def _kind_of(release: str, plural: str, stack: Stack) -> None:
+    """Install a kind that the previous chart did not have, so that an upgrade takes it for its own."""
+    crd = yaml.safe_load((CRDS / f"fedid.io_{plural}.yaml").read_text())
+    marks = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": OPERATOR_NAMESPACE}
+    crd["metadata"].setdefault("annotations", {}).update(marks)
+    crd["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = "Helm"
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    stack.kube("POST", path, crd, accept=(409,))
+    name = f"{path}/{crd['metadata']['name']}"
+    stack.kube(
+        "PATCH", name, {"metadata": {key: crd["metadata"][key] for key in ("annotations", "labels")}}, headers=MERGE
+    )
+
+
 @pytest.fixture
 def release(stack: Stack) -> Iterator[Release]:
     """The previous chart with an operator that works; afterwards, the chart of the clone as other tests expect it."""
@@ -124,9 +167,10 @@ def release(stack: Stack) -> Iterator[Release]:
         found.helm("uninstall", RELEASE, "--no-hooks", "--ignore-not-found")
         found.helm("install", RELEASE, str(PREVIOUS))
         wait_for_crds(stack, Progress(lambda _line: None))
-        found.start_operator()
-        _federation_of_that_time(stack)
-        yield found
+        with _needs_of_today(stack):
+            found.start_operator()
+            _federation_of_that_time(stack)
+            yield found
     finally:
         install_chart(stack)
         mint_operator_tokens(stack)
@@ -142,7 +186,7 @@ def tenant(stack: Stack, release: Release) -> Iterator[Tenant]:
     made = Tenant.create(stack)
     made.apply(
         bot(SETTLED, tokens=[{"name": "default", "lifetime": "1h"}]),
-        bot(ROTATING, tokens=[{"name": "default", "lifetime": "20s"}]),
+        bot(ROTATING, tokens=[{"name": "default", "lifetime": "40s"}]),
         user(made.namespace),
         pod_identity(SETTLED),
         pod_identity(ROTATING),

@@ -20,7 +20,7 @@ MATRIX: list[tuple[str, Mapping[str, Any]]] = [
     ("without a pod", {"replicaCount": 0}),
     ("for listed namespaces", {"watchNamespaces": ["default", "kube-system"]}),
     ("with a ServiceMonitor", {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}),
-    ("with alerts", {"metrics": {"rules": {"enabled": True}}}),
+    ("with alerts and a dashboard", {"metrics": {"rules": {"enabled": True}, "dashboard": {"enabled": True}}}),
     ("with network policies as they come", {"networkPolicy": {"enabled": True}}),
     ("with network policies for named peers", {
         "networkPolicy": {
@@ -37,6 +37,10 @@ MATRIX: list[tuple[str, Mapping[str, Any]]] = [
     }),
     ("with network policies that let out DNS alone", {"networkPolicy": {"enabled": True, "egress": []}}),
     ("without admission", {"admission": {"enabled": False}}),
+    ("without a policy for grants", {"grantsPolicy": {"enabled": False}}),
+    ("with a policy for grants of tenants", {
+        "grantsPolicy": {"namespaceSelector": {"matchLabels": {"fedid.io/tenant": "true"}}},
+    }),
     ("with injection", {"injection": {"enabled": True}}),
     ("with injection for tenants", {
         "injection": {"enabled": True, "namespaceSelector": {"matchLabels": {"fedid.io/tenant": "true"}}},

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedid.adapters.kubernetes.rights import needed_rights
-from tests.chart.render import NAMESPACE, Manifest, hooks, installed, of_kind, rendered
+from tests.chart.render import NAMESPACE, RELEASE, Manifest, hooks, installed, of_kind, rendered
 from tests.testbed.stack import Stack
 
 Right = tuple[str, str, str]
@@ -17,13 +17,16 @@ OUR_KINDS = ("federations", "botclients", "federationusers", "podidentities")
 OURS: set[Right] = {
     *((verb, f"{kind}.fedid.io", "") for kind in OUR_KINDS for verb in ("get", "list", "watch", "patch")),
     *(("patch", f"{kind}/status.fedid.io", "") for kind in OUR_KINDS),
-    ("update", "podidentities/finalizers.fedid.io", ""),
+    *((verb, "identityapprovals.fedid.io", "") for verb in ("get", "list", "watch")),
+    *((verb, "revocationreceipts.fedid.io", "") for verb in ("create", "list", "delete")),
     *((verb, "namespaces", "") for verb in ("get", "list", "watch")),
 }
 OWN_NAMESPACE: set[Right] = {
     ("get", "secrets", NAMESPACE),
     ("create", "configmaps", NAMESPACE),
-    ("get", "configmaps[fedid-installation]", NAMESPACE),
+    *((verb, "configmaps[fedid-installation]", NAMESPACE) for verb in ("get", "patch")),
+    ("create", "leases.coordination.k8s.io", NAMESPACE),
+    *((verb, "leases.coordination.k8s.io[fedid-operator]", NAMESPACE) for verb in ("get", "patch")),
 }
 
 
@@ -76,7 +79,9 @@ def test_uninstall_check_may_list_our_kinds_and_nothing_else(stack: Stack) -> No
     (job,) = of_kind(found, "Job")
     (account,) = of_kind(found, "ServiceAccount")
 
-    assert role["rules"] == [{"apiGroups": ["fedid.io"], "resources": list(OUR_KINDS), "verbs": ["list"]}]
+    assert role["rules"] == [
+        {"apiGroups": ["fedid.io"], "resources": [*OUR_KINDS, "identityapprovals"], "verbs": ["list"]}
+    ]
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [
@@ -113,10 +118,10 @@ def test_nothing_is_granted_by_wildcard(stack: Stack, values: Mapping[str, Any],
 
 def test_secrets_of_other_namespaces_are_out_of_reach(stack: Stack) -> None:
     """With `watchNamespaces` no rule of the cluster is about Secrets, Pods or workloads."""
-    (cluster_role,) = of_kind(installed(rendered(stack, {"watchNamespaces": ["site-a"]})), "ClusterRole")
+    cluster_roles = of_kind(installed(rendered(stack, {"watchNamespaces": ["site-a"]})), "ClusterRole")
 
     beyond = {"secrets", "pods", "deployments", "statefulsets", "daemonsets", "replicasets"}
-    assert [rule for rule in cluster_role["rules"] if beyond & {*rule["resources"]}] == []
+    assert [rule for role in cluster_roles for rule in role["rules"] if beyond & {*rule["resources"]}] == []
 
 
 def test_own_secrets_can_be_narrowed_to_those_that_federations_name(stack: Stack) -> None:
@@ -174,7 +179,7 @@ def rights(manifests: Iterable[Manifest]) -> set[Right]:
         reference = binding["roleRef"]
         rules = roles.pop((reference["kind"], namespace, reference["name"]))
         found |= {(verb, resource, namespace) for rule in rules for verb in rule["verbs"] for resource in _of(rule)}
-    assert not roles, "a role that nobody is bound to"
+    assert {name for _, _, name in roles} <= {f"{RELEASE}-approver"}, "a role that nobody is bound to"
     return found
 
 

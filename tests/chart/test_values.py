@@ -15,7 +15,9 @@ REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
     ("a value is misspelt", {"replicacount": 1}, "additional properties 'replicacount' not allowed"),
     ("a value of the image is misspelt", {"image": {"tga": "1"}}, "additional properties 'tga' not allowed"),
     ("a value of the log is misspelt", {"log": {"levle": "info"}}, "additional properties 'levle' not allowed"),
-    ("two operators", {"replicaCount": 2}, "/replicaCount"),
+    ("more operators than anybody needs", {"replicaCount": 6}, "/replicaCount"),
+    ("a lease that ends at once", {"leaseSeconds": 1}, "/leaseSeconds"),
+    ("receipts that go at once", {"receipts": {"keep": 1}}, "/receipts/keep"),
     ("a number as text", {"replicaCount": "1"}, "/replicaCount"),
     ("a log level that does not exist", {"log": {"level": "trace"}}, "/log/level"),
     ("a namespace with a wildcard", {"watchNamespaces": ["site-*"]}, "/watchNamespaces/0"),
@@ -38,6 +40,8 @@ REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
     ("metrics without a level", {"metrics": {"enabled": True}}, "additional properties 'enabled' not allowed"),
     ("a ServiceMonitor misspelt", {"metrics": {"servicemonitor": {}}}, "'servicemonitor' not allowed"),
     ("an interval without a unit", {"metrics": {"serviceMonitor": {"interval": "30"}}}, "/metrics/serviceMonitor/"),
+    ("a dashboard as text", {"metrics": {"dashboard": {"enabled": "true"}}}, "/metrics/dashboard/enabled"),
+    ("names in metrics, by a word", {"metrics": {"identities": "all"}}, "/metrics/identities"),
     ("rules as text", {"metrics": {"rules": {"enabled": "true"}}}, "/metrics/rules/enabled"),
     ("a peer that is none", {"networkPolicy": {"ingressFrom": [{"podselector": {}}]}}, "'podselector' not allowed"),
     ("a peer without anything", {"networkPolicy": {"ingressFrom": [{}]}}, "/networkPolicy/ingressFrom/0"),
@@ -144,6 +148,10 @@ def test_operator_is_told_where_it_lives_and_what_to_serve(stack: Stack) -> None
             "watchNamespaces": ["site-a", "site-b"],
             "log": {"level": "debug", "format": "text"},
             "health": {"port": 9000},
+            "leaseSeconds": 30,
+            "receipts": {"keep": 200, "maxAgeHours": 48},
+            "metrics": {"identities": True},
+            "grantsPolicy": {"enabled": False},
             "terminationGracePeriodSeconds": 60,
         },
     )
@@ -155,7 +163,13 @@ def test_operator_is_told_where_it_lives_and_what_to_serve(stack: Stack) -> None
         "FEDID_WATCH_NAMESPACES": "",
         "FEDID_VAULT_TOKEN_PATH": "/var/run/secrets/fedid/vault/token",
         "FEDID_HEALTH_PORT": "8080",
+        "FEDID_REPLICA": "$(POD_NAME)/$(POD_UID)",
+        "FEDID_LEASE_SECONDS": "15",
+        "FEDID_FORCE_RELEASE": "true",
+        "FEDID_RECEIPTS_KEEP": "5000",
+        "FEDID_RECEIPTS_MAX_AGE_HOURS": "8760",
         "FEDID_STOP_GRACE_SECONDS": "20",
+        "FEDID_IDENTITY_METRICS": "false",
         "FEDID_LOG_LEVEL": "info",
         "FEDID_LOG_FORMAT": "json",
     }
@@ -163,7 +177,13 @@ def test_operator_is_told_where_it_lives_and_what_to_serve(stack: Stack) -> None
         "FEDID_WATCH_NAMESPACES": "site-a,site-b",
         "FEDID_VAULT_TOKEN_PATH": "/var/run/secrets/fedid/vault/token",
         "FEDID_HEALTH_PORT": "9000",
+        "FEDID_REPLICA": "$(POD_NAME)/$(POD_UID)",
+        "FEDID_LEASE_SECONDS": "30",
+        "FEDID_FORCE_RELEASE": "false",
+        "FEDID_RECEIPTS_KEEP": "200",
+        "FEDID_RECEIPTS_MAX_AGE_HOURS": "48",
         "FEDID_STOP_GRACE_SECONDS": "50",
+        "FEDID_IDENTITY_METRICS": "true",
         "FEDID_LOG_LEVEL": "debug",
         "FEDID_LOG_FORMAT": "text",
     }
@@ -304,12 +324,28 @@ def test_helm_test_asks_the_operator(stack: Stack, values: Mapping[str, Any], ur
     assert pod["spec"]["containers"][0]["args"] == ["check-installation", *url]
 
 
-def test_never_two_operators_at_once(stack: Stack) -> None:
-    """An upgrade stops the old pod first."""
-    (deployment,) = of_kind(rendered(stack), "Deployment")
+@pytest.mark.parametrize(("host_network", "surge", "missing"), [(False, 1, 0), (True, 0, 1)])
+def test_an_upgrade_warms_the_next_pod_first(stack: Stack, *, host_network: bool, surge: int, missing: int) -> None:
+    """Unless both would listen on one port of the node."""
+    (deployment,) = of_kind(rendered(stack, {"hostNetwork": host_network}), "Deployment")
 
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": surge, "maxUnavailable": missing}
+
+
+def test_replicas_are_spread_and_not_evicted_together(stack: Stack) -> None:
+    """One alone needs neither: a budget would hold up the drain of its node."""
+    manifests = rendered(stack, {"replicaCount": 3})
+    (deployment,), (budget,) = of_kind(manifests, "Deployment"), of_kind(manifests, "PodDisruptionBudget")
+    labels = deployment["spec"]["selector"]["matchLabels"]
+
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    constraints = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert all(one["labelSelector"] == {"matchLabels": labels} for one in constraints)
+    alone = rendered(stack)
+    assert not of_kind(alone, "PodDisruptionBudget")
+    assert "topologySpreadConstraints" not in of_kind(alone, "Deployment")[0]["spec"]["template"]["spec"]
 
 
 def pods(manifests: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
