@@ -1,0 +1,258 @@
+"""What must be true once nothing goes wrong any more and time has passed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from fedid.domain.conditions import condition_of
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
+from fedid.domain.sensitive import Sensitive
+from fedid.engine import Priority
+from tests.simulation.estate import FORBIDDEN, NARROW
+from tests.simulation.hands import Hands
+from tests.simulation.scene import Site
+from tests.simulation.witness import Witness
+
+_QUIET_SECONDS = 4.0
+_RENEWAL_SECONDS = 15.0
+"""Within which a credential that is due has come to every place."""
+_MOST_WAITS = 200
+_NEXT_LOOK_SECONDS = 300.0
+"""Between looks whether everything is in order."""
+_STRANGE = {"site-a/taken", "site-b/squatted", "site-b/foreign"}
+
+
+class Aftermath:
+    """Looks at everything at the end."""
+
+    def __init__(self, site: Site, witness: Witness, hands: Hands) -> None:
+        """Look at this site."""
+        self._site, self._servers, self._witness, self._hands = site, site.servers, witness, hands
+        self._found: list[tuple[str, str]] = []
+
+    def await_order(self, until: float) -> None:
+        """Let time pass until everything is in order, or to that instant."""
+        timeline = self._site.timeline
+        while not timeline.halted:
+            self._await_quiet()
+            if timeline.now >= until or not self._faults():
+                return
+            timeline.run(until=timeline.now + _NEXT_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Check that everything converged: what is wanted works, what is not wanted is gone."""
+        for invariant, what in self._faults()[:1]:
+            self._witness.fail(invariant, what)
+
+    def _await_quiet(self) -> None:
+        """Let time pass until no renewal is on its way: between Vault and the Secret both sides differ for seconds."""
+        cluster, store = self._servers.cluster, self._servers.store
+        for _ in range(_MOST_WAITS):
+            written = len(cluster.writes) + len(store.writes)
+            self._site.timeline.run(until=self._site.timeline.now + _QUIET_SECONDS)
+            if written < len(cluster.writes) + len(store.writes):
+                continue  # the end of a former secret reaches the Secret's status last
+            now = self._servers.realm.now().timestamp()
+            bots = [body for key, body in self._servers.cluster.bodies.items() if key.kind == BOT_CLIENT]
+            if all(
+                _newest(body) < now - _RENEWAL_SECONDS and _earliest(body) > now + _RENEWAL_SECONDS for body in bots
+            ):
+                return
+
+    def _faults(self) -> list[tuple[str, str]]:
+        """Return what is not as it must be in the end, each with its invariant."""
+        self._found.clear()
+        bodies = self._servers.cluster.bodies
+        for key, body in sorted(bodies.items()):
+            if key.kind not in {BOT_CLIENT, FEDERATION_USER, POD_IDENTITY, FEDERATION}:
+                continue
+            if "deletionTimestamp" in body["metadata"]:
+                self._fail("convergence", f"{key} still is not gone: {_told(body)}")
+            elif key.kind == FEDERATION and _told(body)[0] != "True":
+                self._fail("convergence", f"{key}: {_told(body)}")
+            elif key.kind == BOT_CLIENT:
+                self._look_at_bot(key, body)
+            elif key.kind == FEDERATION_USER:
+                self._look_at_user(key, body)
+            else:
+                self._look_at_pod(key, body)
+        self._look_for_orphans()
+        return list(self._found)
+
+    def look_again(self) -> None:
+        """Have every object looked at once more, and check that nothing is written (5)."""
+        leader = next((one for one in self._site.replicas if one.leads), None)
+        if leader is None or leader.operator is None:
+            self._witness.fail("convergence", "nobody leads")
+            return
+        due = self._due_soon()
+        before = Counter(self._writes(due))
+        operator = leader.operator
+        for kind in (FEDERATION, BOT_CLIENT, FEDERATION_USER, POD_IDENTITY):
+            for key in operator.world.directory.keys(kind):
+                leader.machine.call_soon(operator.world.wake, key, Priority.CHANGE)  # type: ignore[union-attr]
+        self._site.timeline.run(until=self._site.timeline.now + _QUIET_SECONDS)
+        if more := Counter(self._writes(due)) - before:
+            self._witness.fail("5", f"a second look wrote {sorted(more)}")
+
+    def _due_soon(self) -> set[str]:
+        """Return the bots of which something is due before the second look is over, and not theirs alone."""
+        latest = self._servers.realm.now().timestamp() + _QUIET_SECONDS + 60.0
+        due = set()
+        for key, body in self._servers.cluster.bodies.items():
+            if key.kind == BOT_CLIENT and _earliest(body) < latest:
+                due.add(f"{key.namespace}/{key.name}")
+        return due
+
+    def _writes(self, due: set[str]) -> list[Any]:
+        cluster = self._servers.cluster.writes
+        store = self._servers.store.writes
+        named = [(one.operation, one.target) for one in cluster] + [(one.operation, one.path) for one in store]
+        return [
+            one
+            for one in named
+            if not one[1].startswith(f"{FEDERATION}/") and not any(_is_about(one[1], name) for name in due)
+        ]
+
+    def _look_at_bot(self, key: ObjectKey, body: Any) -> None:
+        name = f"{key.namespace}/{key.name}"
+        realm = self._servers.realm
+        client = realm.client(f"{key.namespace}.{key.name}")
+        ready, reason, message = _told(body)
+        mine = client is not None and client.owner == self._servers.mark(body["metadata"]["uid"])
+        if name in _STRANGE or self._is_in_the_way(key):
+            if ready == "True":
+                self._fail("8", f"{key} is Ready in spite of a stranger")
+            return
+        if body["spec"].get("suspend") or not self._hands.labelled[key.namespace]:
+            if mine:
+                self._fail("convergence", f"{key} still has its client: {ready} {reason} {message}")
+            return
+        roles = set(body["spec"]["realmRoles"])
+        denied = FORBIDDEN in roles or (self._hands.is_narrow and NARROW in roles)
+        if denied:
+            if ready == "True":
+                self._fail("10", f"{key} is Ready with more than it is granted")
+            if mine and self._hands.is_narrow and client is not None and NARROW in self._roles(client.client_uuid):
+                self._fail("10", f"{key} still holds {NARROW}")
+            if mine and client is not None and (added := self._roles(client.client_uuid) - roles):
+                self._fail("convergence", f"{key} holds {sorted(added)} by hand")
+            return
+        if ready != "True" or not mine or client is None:
+            self._fail("convergence", f"{key} is not Ready: {reason} {message}")
+        elif self._roles(client.client_uuid) != roles:
+            self._fail("convergence", f"{key} holds {sorted(self._roles(client.client_uuid))}, not {sorted(roles)}")
+        elif not body["metadata"].get("finalizers"):
+            self._fail("convergence", f"{key} could go without its end being proven")
+        else:
+            self._look_at_published(key)
+
+    def _is_in_the_way(self, key: ObjectKey) -> bool:
+        """Tell whether something lies there of a former object of the name that a hand let go: nobody takes it over."""
+        left = {self._servers.mark(uid) for uid in self._witness.released}
+        client = self._servers.realm.client(f"{key.namespace}.{key.name}")
+        folder = f"fedid/{key.namespace}/bots/{key.name}/"
+        marks = {
+            one.mark.owner for path, one in self._servers.store.entries.items() if path.startswith(folder) and one.mark
+        }
+        return bool(left & ({client.owner} | marks if client is not None else marks))
+
+    def _look_at_published(self, key: ObjectKey) -> None:
+        folder, realm = f"fedid/{key.namespace}/bots/{key.name}", self._servers.realm
+        secret = self._servers.store.data_of(f"{folder}/client").get("client_secret", "")
+        token = self._servers.store.data_of(f"{folder}/tokens/default").get("token", "")
+        client_id = f"{key.namespace}.{key.name}"
+        client = realm.client(client_id)
+        if client is None or client.secret is None or client.secret.reveal() != secret:
+            self._fail("convergence", f"the secret of {key} in Vault is not its client's, or the former one of it")
+        if not realm.accepts(Sensitive(token)):
+            self._fail("convergence", f"the token of {key} in Vault is refused")
+        if self._servers.cluster.bodies.get(ObjectKey(POD_IDENTITY, key.namespace, key.name)) is not None:
+            mounted = self._servers.cluster.secrets.get((key.namespace, key.name))
+            if mounted is not None and mounted.owner_uid is None:
+                return  # a stranger's
+            if mounted is None or mounted.data["secret"].reveal() != secret or mounted.data["token"].reveal() != token:
+                self._fail("convergence", f"{key} mounts something else than what Vault holds")
+
+    def _look_at_user(self, key: ObjectKey, body: Any) -> None:
+        ready, reason, message = _told(body)
+        user = self._servers.realm.user(key.name)
+        mine = user is not None and user.record.owner == self._servers.mark(body["metadata"]["uid"])
+        if f"{key.namespace}/{key.name}" in _STRANGE:
+            if ready == "True" or mine:
+                self._fail("8", f"{key} took over a stranger's user")
+            return
+        if body["spec"].get("suspend"):
+            if mine and user is not None and (user.record.enabled or user.sessions):
+                self._fail("2", f"{key} is suspended, and can still log in")
+            return
+        if not self._hands.labelled[key.namespace]:
+            if mine:
+                self._fail("10", f"{key} still has a user: {ready} {reason} {message}")
+            return
+        if self._hands.is_narrow and NARROW in body["spec"]["realmRoles"]:
+            return
+        if ready != "True" or not mine:
+            self._fail("convergence", f"{key} is not Ready: {reason} {message}")
+
+    def _look_at_pod(self, key: ObjectKey, body: Any) -> None:
+        bot = self._servers.cluster.bodies.get(ObjectKey(BOT_CLIENT, key.namespace, key.name))
+        secret = self._servers.cluster.secrets.get((key.namespace, key.name))
+        ours = secret is not None and secret.owner_uid == body["metadata"]["uid"]
+        if bot is None and secret is not None and ours and any(value.reveal() for value in secret.data.values()):
+            self._fail("2", f"{key} mounts what its bot left behind")
+
+    def _look_for_orphans(self) -> None:
+        alive = {self._servers.mark(one["metadata"]["uid"]) for one in self._servers.cluster.bodies.values()}
+        alive |= {self._servers.mark(uid) for uid in self._witness.released}
+        realm = self._servers.realm
+        found = [f"client {one.client_id}" for one in realm.clients.values() if one.owner and one.owner not in alive]
+        found += [
+            f"user {one.record.username}"
+            for one in realm.users.values()
+            if one.record.owner and one.record.owner not in alive
+        ]
+        found += [
+            f"entry {path}"
+            for path, one in self._servers.store.entries.items()
+            if one.mark is not None and one.mark.owner not in alive
+        ]
+        if found:
+            self._fail("convergence", f"orphans: {', '.join(found)}")
+
+    def _roles(self, client_uuid: str) -> set[str]:
+        realm = self._servers.realm
+        held = realm.account_of(client_uuid).role_ids - {realm.default_role.role_id}
+        return {realm.roles[one].name for one in held}
+
+    def _fail(self, invariant: str, what: str) -> None:
+        self._found.append((invariant, what))
+
+
+def _told(body: Any) -> tuple[str, str, str]:
+    ready = condition_of((body.get("status") or {}).get("conditions") or (), "Ready")  # type: ignore[arg-type]
+    return ("Unknown", "None", "") if ready is None else (ready["status"], ready["reason"], ready["message"])
+
+
+def _earliest(body: Any) -> float:
+    """Return the next instant (POSIX seconds) at which something of a bot changes by itself."""
+    status = body.get("status") or {}
+    texts = [status.get("nextRotationAt"), *(one.get("nextRotationAt") for one in status.get("tokens") or ())]
+    texts.append((status.get("secret") or {}).get("nextRotationAt"))
+    texts.append((status.get("secret") or {}).get("previousEndsAt"))
+    return min((datetime.fromisoformat(text).timestamp() for text in texts if text), default=float("inf"))
+
+
+def _newest(body: Any) -> float:
+    """Return when the newest credential of a bot was issued (POSIX seconds)."""
+    status = body.get("status") or {}
+    texts = [one.get("issuedAt") for one in (*(status.get("tokens") or ()), status.get("secret") or {})]
+    return max((datetime.fromisoformat(text).timestamp() for text in texts if text), default=0.0)
+
+
+def _is_about(target: str, name: str) -> bool:
+    namespace, _, bot = name.partition("/")
+    return f"{namespace}/{bot}" in target or f"{namespace}/bots/{bot}/" in target

@@ -1,0 +1,361 @@
+"""What users, strangers' hands and misfortune do; each method is named by an `Action`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fedid.domain.naming import ObjectKey
+from fedid.domain.realm import ClientRecord
+from fedid.domain.resources import BOT_CLIENT, FEDERATION_USER, POD_IDENTITY
+from fedid.domain.rotation import REVOKE_NOW, ROTATE
+from fedid.domain.sensitive import Sensitive
+from tests.simulation.estate import BOTS, BY_HAND, bot_spec, grant, label, pod_spec, user_spec
+from tests.simulation.network import VAULT
+from tests.simulation.scene import Site
+from tests.simulation.story import Action
+from tests.simulation.witness import Witness
+
+_PATIENCE_SECONDS = 3600.0
+"""How long somebody waits for an object to be gone before making it anew."""
+_LOSS = 0.3
+
+
+class Hands:
+    """Everybody but the operator."""
+
+    def __init__(self, site: Site, witness: Witness, lifetime: float) -> None:
+        """Act on this site, and let the witness know what may be blamed on whom; tokens live so many seconds."""
+        self._lifetime = lifetime
+        self._site, self._servers, self._witness = site, site.servers, witness
+        self.is_narrow = False
+        self.labelled = {"site-a": True, "site-b": True}
+
+    def act(self, action: Action) -> None:
+        """Do it now."""
+        self._site.note("action", action.what, action.to, action.how)
+        getattr(self, action.what)(action.to, action.how)
+
+    # --- users
+
+    def create_bot(self, name: str, variant: Any) -> None:
+        """Apply a bot that is not there, and what mounts it."""
+        if self._bot(name) is None:
+            self._apply(BOT_CLIENT, name, bot_spec(variant, self._lifetime))
+            self.create_pod(name, 0)
+
+    def recreate_bot(self, name: str, variant: Any) -> None:
+        """Delete a bot, and make it anew once it is gone."""
+        self.delete_bot(name, 0)
+        self._once_gone(name, variant, self._site.timeline.now + _PATIENCE_SECONDS)
+
+    def change_bot(self, name: str, variant: Any) -> None:
+        """Ask for other roles."""
+        body = self._bot(name)
+        if body is not None:
+            self._apply(
+                BOT_CLIENT, name, {**body["spec"], "realmRoles": bot_spec(variant, self._lifetime)["realmRoles"]}
+            )
+
+    def rotate(self, name: str, value: Any) -> None:
+        """Annotate a bot, which must not be felt by its consumers."""
+        self._annotate(name, ROTATE, value)
+
+    def revoke_now(self, name: str, value: Any) -> None:
+        """Ask for an end of everything and a new beginning."""
+        self._annotate(name, REVOKE_NOW, value)
+        self._witness.disturbed(name)
+
+    def suspend(self, name: str, _how: Any) -> None:
+        """Suspend a bot."""
+        body = self._bot(name)
+        if body is not None:
+            self._apply(BOT_CLIENT, name, {**body["spec"], "suspend": True})
+
+    def resume(self, name: str, _how: Any) -> None:
+        """Let it live again."""
+        body = self._bot(name)
+        if body is not None and body["spec"].get("suspend"):
+            self._apply(BOT_CLIENT, name, {**body["spec"], "suspend": False})
+
+    def delete_bot(self, name: str, _how: Any) -> None:
+        """Delete a bot."""
+        self._witness.disturbed(name)
+        self._servers.cluster.delete(BOT_CLIENT, *name.split("/"))
+
+    def create_pod(self, name: str, _how: Any) -> None:
+        """Apply what mounts a bot."""
+        if self._key(POD_IDENTITY, name) not in self._servers.cluster.bodies:
+            self._apply(POD_IDENTITY, name, pod_spec(name.split("/")[1]))
+
+    def delete_pod(self, name: str, _how: Any) -> None:
+        """Delete it."""
+        self._servers.cluster.delete(POD_IDENTITY, *name.split("/"))
+
+    def create_user(self, name: str, variant: Any) -> None:
+        """Apply a user that is not there."""
+        if self._key(FEDERATION_USER, name) not in self._servers.cluster.bodies:
+            self._apply(FEDERATION_USER, name, user_spec(name.split("/")[1], variant))
+
+    def change_user(self, name: str, variant: Any) -> None:
+        """Ask for other roles and another address."""
+        self._alter_user(name, **user_spec(name.split("/")[1], variant))
+
+    def suspend_user(self, name: str, _how: Any) -> None:
+        """Suspend a user."""
+        self._alter_user(name, suspend=True)
+
+    def resume_user(self, name: str, _how: Any) -> None:
+        """Let the user in again."""
+        self._alter_user(name, suspend=False)
+
+    def delete_user(self, name: str, _how: Any) -> None:
+        """Delete a user."""
+        self._servers.cluster.delete(FEDERATION_USER, *name.split("/"))
+
+    def log_in(self, name: str, _how: Any) -> None:
+        """Log a user in, who may."""
+        user = self._servers.realm.user(name.split("/")[1])
+        if user is not None and user.record.enabled and user.record.owner:
+            self._servers.realm.open_session(str(user.record.user_id), offline=True)
+
+    def unlabel(self, namespace: str, _how: Any) -> None:
+        """Take a namespace out of the rules."""
+        self.labelled[namespace] = False
+        label(self._servers, namespace, granted=False)
+        self._disturb(namespace)
+
+    def label(self, namespace: str, _how: Any) -> None:
+        """Put it back."""
+        self.labelled[namespace] = True
+        label(self._servers, namespace, granted=True)
+        self._disturb(namespace)
+
+    def narrow_to(self, narrow: bool) -> None:  # noqa: FBT001 - what it is
+        """Change the rules."""
+        self.is_narrow = narrow
+        grant(self._servers, narrow=narrow)
+        self._disturb("")
+
+    def narrow(self, _to: str, _how: Any) -> None:
+        """Take a role out of the rules."""
+        self.narrow_to(True)
+
+    def widen(self, _to: str, _how: Any) -> None:
+        """Put it back."""
+        self.narrow_to(False)
+
+    # --- hands that tamper
+
+    def lose_client(self, name: str, _how: Any) -> None:
+        """Delete a client."""
+        if (client := self._client(name)) is not None:
+            self._servers.realm.note(f"clients/{client.client_uuid}")
+            self._servers.realm.delete_client(client.client_uuid)
+
+    def regenerate(self, name: str, _how: Any) -> None:
+        """Press the console's button."""
+        if (client := self._client(name)) is not None:
+            self._servers.realm.regenerate_secret(client.client_uuid)
+            made = self._servers.realm.clients[client.client_uuid]
+            secret = Sensitive(f"kept-from-sight-{made.client_uuid}-{self._site.timeline.now}")
+            self._servers.realm.clients[client.client_uuid] = replace(made, secret=secret)
+
+    def disable_client(self, name: str, _how: Any) -> None:
+        """Disable a client."""
+        if (client := self._client(name)) is not None:
+            self._servers.realm.change_client(client.client_uuid, enabled=False)
+
+    def take_role(self, name: str, _how: Any) -> None:
+        """Unmap a role."""
+        if (client := self._client(name)) is not None:
+            self._servers.realm.unmap_role(self._account(client), "fl-client")
+
+    def add_role(self, name: str, _how: Any) -> None:
+        """Map a role that nobody asked for."""
+        if (client := self._client(name)) is not None:
+            self._servers.realm.map_role(self._account(client), BY_HAND)
+
+    def lose_user(self, name: str, _how: Any) -> None:
+        """Delete a user in Keycloak."""
+        user = self._servers.realm.user(name.split("/")[1])
+        if user is not None and user.record.owner:
+            self._servers.realm.note(f"users/{user.record.user_id}")
+            del self._servers.realm.users[str(user.record.user_id)]
+
+    def lose_entry(self, name: str, _how: Any) -> None:
+        """Delete what Vault has of a bot."""
+        self._witness.tampered(name)
+        namespace, bot = name.split("/")
+        for path, entry in list(self._servers.store.entries.items()):
+            if path.startswith(f"fedid/{namespace}/bots/{bot}/") and entry.mark is not None:
+                del self._servers.store.entries[path]
+
+    def spoil_entry(self, name: str, _how: Any) -> None:
+        """Write a secret of one's own into Vault, under the mark that is there."""
+        self._witness.tampered(name)
+        path = "fedid/{}/bots/{}/client".format(*name.split("/"))
+        entry = self._servers.store.entries.get(path)
+        if entry is not None and entry.mark is not None:
+            data = dict(self._servers.store.data_of(path))
+            data["client_secret"] = f"kept-from-sight-by-hand-{self._site.timeline.now}"
+            self._servers.store.put_by_hand(path, data, entry.mark)
+
+    def empty_secret(self, name: str, _how: Any) -> None:
+        """Empty the mounted Secret."""
+        self._witness.tampered(name)
+        namespace, bot = name.split("/")
+        secret = self._servers.cluster.secrets.get((namespace, bot))
+        if secret is not None and secret.owner_uid is not None:
+            emptied = dict.fromkeys(secret.data, Sensitive(""))
+            self._servers.cluster.put_secret_by_hand(replace(secret, data=emptied))
+
+    def delete_secret(self, name: str, _how: Any) -> None:
+        """Delete the mounted Secret."""
+        self._witness.tampered(name)
+        namespace, bot = name.split("/")
+        secret = self._servers.cluster.secrets.get((namespace, bot))
+        if secret is not None and secret.owner_uid is not None:
+            self._servers.cluster.delete_secret_by_hand(namespace, bot)
+
+    def strip(self, name: str, _how: Any) -> None:
+        """Take the finalizer off by hand: what it made has no owner any more if the bot is deleted meanwhile."""
+        body = self._servers.cluster.bodies.get(self._key(BOT_CLIENT, name))
+        if body is not None and body["metadata"].get("finalizers"):
+            self._witness.tampered(name)
+            self._witness.stripped(str(body["metadata"]["uid"]))
+            body["metadata"]["finalizers"] = []
+            self._servers.cluster._touch(body)  # noqa: SLF001 - what the API server would do after a patch
+
+    def spoil_stranger(self, _to: str, _how: Any) -> None:
+        """Change what is a stranger's, for the witness to see; in no story of a seed."""
+        client = self._servers.realm.client("site-a.taken")
+        assert client is not None
+        self._servers.realm.change_client(client.client_uuid, description="changed")
+
+    # --- misfortune
+
+    def crash(self, replica: str, seconds: Any) -> None:
+        """Kill a process; another one starts later."""
+        self._witness.troubled()
+        one = self._replica(replica)
+        one.kill()
+        self._site.timeline.after(seconds, one.start)
+
+    def stop(self, replica: str, _how: Any) -> None:
+        """Roll a replica."""
+        self._witness.troubled()
+        one = self._replica(replica)
+        stopped = one.machine
+        one.stop()
+
+        def again() -> None:
+            one.start()
+            if one.machine is stopped:  # held up, it ends when it goes on
+                self._site.timeline.after(30.0, again)
+
+        self._site.timeline.after(30.0, again)
+
+    def pause(self, replica: str, seconds: Any) -> None:
+        """Hold a process up."""
+        self._witness.troubled(seconds)
+        self._replica(replica).pause(seconds, asleep=False)
+
+    def sleep(self, replica: str, seconds: Any) -> None:
+        """Put a machine to sleep."""
+        self._witness.troubled(seconds)
+        self._replica(replica).pause(seconds, asleep=True)
+
+    def clock(self, replica: str, offset: Any) -> None:
+        """Set a wall clock wrong."""
+        self._witness.troubled()
+        self._replica(replica).set_clock(offset)
+
+    def outage(self, backend: str, seconds: Any) -> None:
+        """Refuse connections."""
+        self._witness.troubled(seconds)
+        weather = self._site.network.weather[backend]
+        weather.away_until, weather.silent = self._site.timeline.now + seconds, False
+
+    def silence(self, backend: str, seconds: Any) -> None:
+        """Take requests and answer none."""
+        self._witness.troubled(seconds)
+        weather = self._site.network.weather[backend]
+        weather.away_until, weather.silent = self._site.timeline.now + seconds, True
+
+    def losses(self, backend: str, seconds: Any) -> None:
+        """Lose requests and answers."""
+        self._witness.troubled(seconds)
+        weather = self._site.network.weather[backend]
+        weather.loss_until, weather.loss = self._site.timeline.now + seconds, _LOSS
+
+    def seal(self, _to: str, seconds: Any) -> None:
+        """Seal Vault for a while."""
+        self._witness.troubled(seconds)
+        self._servers.store.sealed = True
+        self._site.timeline.after(seconds, self.unseal)
+
+    def unseal(self) -> None:
+        """Unseal Vault."""
+        self._servers.store.sealed = False
+
+    def heal(self) -> None:
+        """End every misfortune; every replica runs."""
+        self._witness.troubled()
+        for weather in self._site.network.weather.values():
+            weather.away_until = weather.loss_until = 0.0
+        self.unseal()
+        for replica in self._site.replicas:
+            replica.set_clock(0.0)
+            replica.start()
+            self._site.timeline.after(120.0, replica.start)
+        self._site.note("healed", VAULT)
+
+    # --- inside
+
+    def _bot(self, name: str) -> Any:
+        """Return a bot that is not on its way out."""
+        body = self._servers.cluster.bodies.get(self._key(BOT_CLIENT, name))
+        return None if body is None or "deletionTimestamp" in body["metadata"] else body
+
+    def _key(self, kind: str, name: str) -> ObjectKey:
+        return ObjectKey(kind, *name.split("/"))
+
+    def _apply(self, kind: str, name: str, spec: Any) -> None:
+        if kind != FEDERATION_USER:
+            self._witness.disturbed(name)
+        self._servers.cluster.apply(kind, *name.split("/"), spec)
+
+    def _annotate(self, name: str, annotation: str, value: Any) -> None:
+        body = self._bot(name)
+        if body is not None:
+            annotations = {**body["metadata"].get("annotations", {}), annotation: value}
+            self._servers.cluster.apply(BOT_CLIENT, *name.split("/"), body["spec"], annotations=annotations)
+
+    def _alter_user(self, name: str, **fields: Any) -> None:
+        body = self._servers.cluster.bodies.get(self._key(FEDERATION_USER, name))
+        if body is not None and "deletionTimestamp" not in body["metadata"]:
+            self._servers.cluster.apply(FEDERATION_USER, *name.split("/"), {**body["spec"], **fields})
+
+    def _once_gone(self, name: str, variant: Any, until: float) -> None:
+        if self._key(BOT_CLIENT, name) not in self._servers.cluster.bodies:
+            self.create_bot(name, variant)
+        elif self._site.timeline.now < until:
+            self._site.timeline.after(0.3, lambda: self._once_gone(name, variant, until))
+
+    def _client(self, name: str) -> ClientRecord | None:
+        """Return the client of a bot that is ours."""
+        self._witness.tampered(name)
+        client = self._servers.realm.client(name.replace("/", "."))
+        return client if client is not None and client.owner else None
+
+    def _account(self, client: ClientRecord) -> str:
+        return str(self._servers.realm.account_of(client.client_uuid).record.user_id)
+
+    def _disturb(self, namespace: str) -> None:
+        for name in BOTS:
+            if name.startswith(namespace):
+                self._witness.disturbed(name)
+
+    def _replica(self, name: str) -> Any:
+        return next(one for one in self._site.replicas if one.name == name)
