@@ -16,7 +16,7 @@ from tests.bench.floor import floor_seconds
 from tests.bench.rotating import cost_of_a_renewal, spread_of_renewals
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.pods import Pod
-from tests.e2e.tenancy import Tenant, bot, pod_identity
+from tests.e2e.tenancy import Tenant, bot, is_ready, pod_identity, user
 from tests.testbed import operator_pod
 from tests.testbed.bringup import down, up
 from tests.testbed.progress import Progress
@@ -24,6 +24,7 @@ from tests.testbed.rest import Rest
 from tests.testbed.stack import Stack
 
 BOTS = int(os.environ.get("BENCH_BOTS", "200"))
+USERS = int(os.environ.get("BENCH_USERS", "200"))
 CONCURRENCY = 8
 DELETIONS = 20
 MOUNTED = 6
@@ -65,6 +66,7 @@ def measure(stack: Stack) -> None:
         _line("  share of the floor (budget: at least 0.7)", f"{best / took:.2f}")
         _line("Keycloak calls per bot (budget: 4)", f"{calls:.2f}")
         _line("API-server writes per bot besides the tenant's (budget: 4)", f"{writes:.2f}")
+        _users(tenant)
         _steady_state(stack)
         _restart(stack)
         _deletions(tenant, authority)
@@ -82,16 +84,29 @@ def _create_all(tenant: Tenant, count: int) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(lambda name: tenant.apply(bot(name)), names))
-    _until(lambda: _ready_bots(tenant) >= count)
+    _until(lambda: _ready(tenant, "BotClient") >= count)
     return time.perf_counter() - started
 
 
-def _ready_bots(tenant: Tenant) -> int:
-    items = tenant.stack.kube("GET", tenant.path("BotClient"))["items"]
-    return sum(
-        any(c["type"] == "Ready" and c["status"] == "True" for c in (item.get("status") or {}).get("conditions") or ())
-        for item in items
-    )
+def _users(tenant: Tenant) -> None:
+    """Measure users with a role and a group and no password; then they go again."""
+    people = [f"bench-{n}" for n in range(USERS)]
+    before = _metrics(tenant.stack)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(lambda name: tenant.apply(user(name)), people))
+    _until(lambda: _ready(tenant, "FederationUser") >= USERS)
+    _line(f"{USERS} users applied at once, all Ready", f"{time.perf_counter() - started:.1f} s")
+    made = _metrics(tenant.stack)
+    for what, name, budget in (("Keycloak calls", "keycloak", 3), ("API-server writes", "cluster writes", 2)):
+        _line(f"{what} per user (budget: {budget})", f"{(made[name] - before[name]) / USERS:.2f}")
+    for name in people:
+        tenant.delete("FederationUser", name)
+    _until(lambda: not tenant.stack.kube("GET", tenant.path("FederationUser"))["items"])
+
+
+def _ready(tenant: Tenant, kind: str) -> int:
+    return sum(map(is_ready, tenant.all_of(kind)))
 
 
 def _steady_state(stack: Stack) -> None:
