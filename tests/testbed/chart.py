@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tests.testbed.cluster import OPERATOR_NAMESPACE, SERVICE_ACCOUNT, condition
+from tests.testbed.cluster import JUDGED_LABEL, OPERATOR_NAMESPACE, SERVICE_ACCOUNT, condition
 from tests.testbed.errors import StackError
 from tests.testbed.paths import REPOSITORY, write_private
 from tests.testbed.progress import Progress, wait_until
@@ -48,7 +48,8 @@ def install_chart(stack: "Stack", **values: Any) -> None:
     Raises:
         StackError: Helm refused.
     """
-    merged = {"replicaCount": 0, "serviceAccount": {"name": SERVICE_ACCOUNT}, **values}
+    judged = {"namespaceSelector": {"matchLabels": JUDGED_LABEL}}
+    merged = {"replicaCount": 0, "serviceAccount": {"name": SERVICE_ACCOUNT}, "grantsPolicy": judged, **values}
     text = json.dumps(merged, sort_keys=True)
     files = sorted(path for path in CHART.rglob("*") if path.is_file())
     key = content_key(text, *(f"{path.relative_to(CHART)}\n{path.read_text()}" for path in files))

@@ -16,6 +16,9 @@ OPERATOR_SUBJECT = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT
 TENANT_LABEL = {"fedid.io/tenant": "true"}
 """What the Federation `local` grants by."""
 
+JUDGED_LABEL = {"fedid.io/judged-at-admission": "true"}
+"""Namespaces in which the chart's policies judge grants; in others the operator alone does, and tests see it do so."""
+
 TENANTS = ("site-a", "site-b")
 FIELD_MANAGER = "testbed"
 

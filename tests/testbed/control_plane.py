@@ -126,7 +126,8 @@ def kube_apiserver(paths: StatePaths, ports: Ports, binaries: Binaries, credenti
             f"--service-cluster-ip-range={service_network(paths)}",
             f"--etcd-servers=http://{LOOPBACK}:{ports.etcd}",
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            # The second one as on OpenShift: whoever changes owners of an object needs rights to match.
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             f"--kubelet-client-certificate={paths.kubelet_client_certificate}",
             f"--kubelet-client-key={paths.kubelet_client_key}",
             f"--kubelet-certificate-authority={paths.ca_certificate}",

@@ -39,6 +39,7 @@ class Spoken:
     sent: bytes = field(repr=False)
     answered: bytes = field(repr=False)
     """Empty unless the listener asked for answers."""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,19 @@ class HoldAnswer:
     """Forward the request and keep the answer until the rule is lifted: it was carried out, and nobody was told."""
 
 
-Fault = Delay | Hang | Status | CutBefore | CutAfter | HoldAnswer
+@dataclass(frozen=True, slots=True)
+class DelayAnswer:
+    """Forward the request and pass the answer on after a while."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Forward the request and drop the connection in the middle of the answer."""
+
+
+Fault = Delay | Hang | Status | CutBefore | CutAfter | HoldAnswer | DelayAnswer | Truncate
 
 
 def any_request(_method: str, _path: str) -> bool:
@@ -111,30 +124,30 @@ def nth_of_each(when: Predicate, number: int = 1) -> Predicate:
 class Rule:
     """A fault that is in force for some requests, until lifted or used up."""
 
-    def __init__(self, fault: Fault, when: Predicate, times: int | None, says: str = "") -> None:
+    def __init__(self, fault: Fault, when: Predicate, times: int | None) -> None:
         """Put a fault in force.
 
         Args:
             fault: What to do.
             when: To which requests.
             times: How often; None for every time.
-            says: What the body of a request must contain for `when` to be asked about it.
         """
         self.fault = fault
         self.hits = 0
         """Requests that were broken so far."""
         self.lifted = False
+        self.waits = False
+        """Whether a request is kept by it: that was carried out, if it is one whose answer is held."""
         self._when = when
         self._times = times
-        self._says = says.encode()
 
-    def takes(self, method: str, path: str, body: bytes = b"") -> bool:
+    def takes(self, method: str, path: str) -> bool:
         """Tell whether the rule breaks this request, and count it if so.
 
         Called on the proxy's loop only, so that `times` is exact.
         """
         used_up = self._times is not None and self.hits >= self._times
-        if self.lifted or used_up or self._says not in body or not self._when(method, path):
+        if self.lifted or used_up or not self._when(method, path):
             return False
         self.hits += 1
         return True

@@ -1,6 +1,7 @@
 """How the proxy passes requests and answers on: headers, TLS, answers that never end."""
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,4 +84,26 @@ async def pass_back(
         # One side is gone in the middle of the answer: the other side must notice.
         if request.transport is not None:
             request.transport.abort()
+    return response
+
+
+async def truncate(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Give the client the first half of an answer, and drop the connection; what is returned goes nowhere.
+
+    Of an answer without a body, the first half of the status line.
+    """
+    body = await answer.read()
+    response = web.StreamResponse(status=answer.status, reason=answer.reason)
+    if not body:
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 2")
+            request.transport.close()
+        return response
+    response.headers.extend(without(answer.headers, HOP_BY_HOP))
+    response.content_length = len(body)
+    with suppress(aiohttp.ClientError, ConnectionError):
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
     return response

@@ -27,6 +27,8 @@ TOKEN_SECONDS = 7 * 24 * 3600
 FEDERATION = "local"
 FEDERATION_PATH = f"/apis/fedid.io/v1alpha1/federations/{FEDERATION}"
 
+REPLICA = "testbed"
+
 READY_SECONDS = 90.0
 """How long the Federation may take to become Ready on a busy machine."""
 
@@ -70,6 +72,9 @@ def operator_environment(stack: "Stack", kubeconfig_path: Path, health_port: int
         "FEDID_VAULT_TOKEN_PATH": str(stack.paths.operator_vault_token),
         "FEDID_KEYCLOAK_TOKEN_PATH": str(stack.paths.operator_keycloak_token),
         "FEDID_HEALTH_PORT": str(health_port),
+        # What the next operator is called too, so that it need not wait for the Lease of one that was killed.
+        "FEDID_REPLICA": REPLICA,
+        "FEDID_FORCE_RELEASE": "true",  # as the chart says it: its policy guards the annotation
     }
 
 

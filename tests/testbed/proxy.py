@@ -13,6 +13,7 @@ Example:
 """
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -29,6 +30,7 @@ from tests.testbed.faults import (
     CutAfter,
     CutBefore,
     Delay,
+    DelayAnswer,
     Exchange,
     Fault,
     Hang,
@@ -37,9 +39,10 @@ from tests.testbed.faults import (
     Rule,
     Spoken,
     Status,
+    Truncate,
     any_request,
 )
-from tests.testbed.forwarding import ALL_AUTO_HEADERS, HOP_BY_HOP, MADE_ANEW, Tls, pass_back, without
+from tests.testbed.forwarding import ALL_AUTO_HEADERS, HOP_BY_HOP, MADE_ANEW, Tls, pass_back, truncate, without
 
 if TYPE_CHECKING:
     from tests.testbed.stack import Stack
@@ -50,7 +53,10 @@ CONTROL_SECONDS = 10
 """Longest wait of the test's thread for the proxy's."""
 
 LOOK_SECONDS = 0.02
-"""How often a hanging request looks whether its rule was lifted."""
+"""How often a hanging request looks whether its rule was lifted, and one that closes whether all is closed."""
+
+OWN_SOCKETS = 1
+"""Of a loop: the one by which other threads wake it."""
 
 
 class Proxy:
@@ -69,13 +75,15 @@ class Proxy:
         self._port = port
         self._exchanges: list[Exchange] = []
         self._rules: tuple[Rule, ...] = ()
-        self._loop = asyncio.new_event_loop()
+        self._sockets = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._sockets)
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._ear: Callable[[Spoken], None] = _deaf
         self._hears_answers = False
+        self._director: Callable[[Spoken], Rule | None] = _no_rule
 
     @property
     def url(self) -> str:
@@ -117,16 +125,15 @@ class Proxy:
         """Be up again, on the same port."""
         self._on_loop(self._listen())
 
-    def inject(self, fault: Fault, when: Predicate = any_request, times: int | None = None, *, says: str = "") -> Rule:
+    def inject(self, fault: Fault, when: Predicate = any_request, times: int | None = None) -> Rule:
         """Break requests from now on; the newest rule that matches wins.
 
         Args:
             fault: What to do.
             when: To which requests.
             times: To how many of them; None for all, until the rule is lifted.
-            says: Only to those whose body contains this: a token endpoint's path does not tell who asks.
         """
-        rule = Rule(fault, when, times, says)
+        rule = Rule(fault, when, times)
         self._rules = (rule, *self._rules)
         return rule
 
@@ -148,6 +155,15 @@ class Proxy:
             answers: Whether the answers are kept for it; not for a server that is watched, whose answers never end.
         """
         self._ear, self._hears_answers = ear, answers
+
+    def direct(self, director: Callable[[Spoken], Rule | None] | None) -> None:
+        """Ask somebody about every request at its arrival.
+
+        Args:
+            director: Called on the proxy's loop, with everything that was sent; the rule that it returns goes before
+                those that were injected. None: nobody any more.
+        """
+        self._director = director or _no_rule
 
     def clear(self) -> None:
         """Forget what was recorded."""
@@ -178,8 +194,21 @@ class Proxy:
         await self._stop_listening()
         if self._server is not None:
             await self._server.shutdown(timeout=1)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:  # whatever still carries a stream, such as a watch, between the two sides
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+        await self._until_closed()
+
+    async def _until_closed(self) -> None:
+        """Wait for the ends of TLS connections that were given back before, each of which the server answers."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if len(self._sockets.get_map()) == OWN_SOCKETS:
+                break
+        await asyncio.sleep(LOOK_SECONDS)  # the last was taken off the selector; the loop closes it in its next turn
 
     async def _listen(self) -> None:
         if self._listener is not None or self._server is None:
@@ -207,11 +236,15 @@ class Proxy:
             forwarded=False,
         )
         body = await request.content.read()
-        rule = next((r for r in self._rules if r.takes(request.method, request.path, body)), None)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        spoken = Spoken(request.method, request.path, headers, body, b"", request.query_string)
+        rule = self._director(spoken)
+        if rule is None:
+            rule = next((r for r in self._rules if r.takes(request.method, request.path)), None)
         match rule.fault if rule else None:
-            case Status(code, body, headers):
+            case Status(code, text, added):
                 self._exchanges.append(replace(exchange, status=code))
-                return web.Response(status=code, text=body, content_type="application/json", headers=headers)
+                return web.Response(status=code, text=text, content_type="application/json", headers=added)
             case CutBefore():
                 return self._cut(request, exchange)
             case Delay(seconds):
@@ -220,10 +253,11 @@ class Proxy:
                 await self._until_lifted(rule)
             case _:
                 pass
-        return await self._forward(request, exchange, rule, body)
+        return await self._forward(request, exchange, rule, spoken)
 
     async def _until_lifted(self, rule: Rule | None) -> None:
-        while rule and not rule.lifted:  # noqa: ASYNC110 - lifted by another thread
+        while rule and not rule.lifted:
+            rule.waits = True
             await asyncio.sleep(LOOK_SECONDS)
 
     def _cut(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -234,13 +268,11 @@ class Proxy:
         return web.Response()
 
     async def _forward(
-        self, request: web.BaseRequest, exchange: Exchange, rule: Rule | None, body: bytes
+        self, request: web.BaseRequest, exchange: Exchange, rule: Rule | None, spoken: Spoken
     ) -> web.StreamResponse:
         assert self._session is not None
         passed = without(request.headers, HOP_BY_HOP | MADE_ANEW)
         heard = bytearray() if self._hears_answers else None
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        spoken = Spoken(request.method, request.path, headers, body, b"")
         if heard is None:
             self._ear(spoken)
         try:
@@ -248,7 +280,7 @@ class Proxy:
                 request.method,
                 URL(self._upstream + request.raw_path, encoded=True),
                 headers=passed,
-                data=body or None,
+                data=spoken.sent or None,
                 allow_redirects=False,
             ) as answer:
                 seen = replace(exchange, forwarded=True)
@@ -259,6 +291,13 @@ class Proxy:
                     case HoldAnswer():
                         self._exchanges.append(seen)
                         await self._until_lifted(rule)
+                    case DelayAnswer(seconds):
+                        self._exchanges.append(replace(seen, status=answer.status))
+                        await asyncio.sleep(seconds)
+                    case Truncate():
+                        self._ear(replace(spoken, answered=await answer.read()))
+                        self._exchanges.append(seen)
+                        return await truncate(request, answer)
                     case _:
                         self._exchanges.append(replace(seen, status=answer.status))
                 response = await pass_back(request, answer, heard)
@@ -272,6 +311,10 @@ class Proxy:
 
 def _deaf(_spoken: Spoken) -> None:
     """Hear nothing."""
+
+
+def _no_rule(_spoken: Spoken) -> None:
+    """Let everything pass."""
 
 
 def proxy_for(stack: "Stack", server: str) -> Proxy:
