@@ -1,4 +1,4 @@
-"""Fifty identities in one namespace: made, changed and deleted together, and compared with what there is at the end."""
+"""Identities of one namespace: made, changed and deleted together, and compared with what there is at the end."""
 
 from __future__ import annotations
 
@@ -6,23 +6,35 @@ from dataclasses import dataclass, field
 
 from tests.e2e.authority import Authority, claims_of
 from tests.e2e.estate import estate_of, expected_estate
-from tests.e2e.tenancy import Tenant, bot, pod_identity, unique, user
+from tests.e2e.tenancy import Tenant, bot, is_ready, pod_identity, unique, user
 from tests.e2e.waiting import eventually
 
 PATIENCE_SECONDS = 240.0
 """For fifty objects after the last of several crashes, on a machine that has more to do."""
-BOTS, USERS, PODS = 20, 15, 15
+SIZE = 50
 
 
 @dataclass(slots=True)
 class Crowd:
-    """Twenty bots, fifteen users, fifteen pod identities."""
+    """Of ten, four are bots, three users, and three pod identities of those bots."""
 
     tenant: Tenant
     authority: Authority
-    bots: list[str] = field(default_factory=lambda: [f"bot-{number}" for number in range(BOTS)])
-    pods: list[str] = field(default_factory=lambda: [f"bot-{number}" for number in range(PODS)])
-    users: list[str] = field(default_factory=lambda: [unique("crowd") for _ in range(USERS)])
+    size: int = SIZE
+    bots: list[str] = field(init=False)
+    pods: list[str] = field(init=False)
+    users: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name them."""
+        self.bots = [f"bot-{number}" for number in range(self.size * 4 // 10)]
+        self.pods = self.bots[: self.size * 3 // 10]
+        self.users = [unique("crowd") for _ in range(self.size * 3 // 10)]
+
+    @property
+    def patience(self) -> float:
+        """For how long to wait until all of them are settled (seconds)."""
+        return PATIENCE_SECONDS * max(1.0, self.size / SIZE)
 
     def apply(self, role: str, group: str) -> None:
         """Make all of them, or bring them to another role and group."""
@@ -36,15 +48,26 @@ class Crowd:
             for name in names:
                 self.tenant.delete(kind, name)
 
+    def all_ready(self) -> bool:
+        """Tell whether every one is Ready in its newest generation."""
+        return all(
+            {body["metadata"]["name"] for body in self.tenant.all_of(kind) if is_ready(body)} >= set(names)
+            for kind, names in self._kinds().items()
+        )
+
+    def all_gone(self) -> bool:
+        """Tell whether none of them is left."""
+        return not any(self.tenant.all_of(kind) for kind in self._kinds())
+
     def assert_there(self, role: str, group: str) -> None:
         """Wait until all are Ready, and see that each is there once, as its manifest says, and nothing else."""
         for kind, names in self._kinds().items():
             for name in names:
-                self.tenant.ready(kind, name, seconds=PATIENCE_SECONDS)
+                self.tenant.ready(kind, name, seconds=self.patience)
         wanted = expected_estate(self.tenant.namespace, bots=self.bots, users=self.users, pods=self.pods)
         self._assert_estate(wanted)
         for name, token in self.tokens().items():
-            assert self.authority.introspect(token)["active"] is True
+            assert self.authority.introspect(token)["active"] is True, f"the token of {name} is good no more"
             assert set(claims_of(token)["realm_access"]["roles"]) & {"fl-client", "fl-member"} == {role}
             if name in self.pods:
                 self.tenant.mounted(name, "token", token.__eq__)
@@ -60,7 +83,7 @@ class Crowd:
         """Wait until all are gone, and see that nothing stayed behind."""
         for kind, names in self._kinds().items():
             for name in names:
-                self.tenant.gone(kind, name, seconds=PATIENCE_SECONDS)
+                self.tenant.gone(kind, name, seconds=self.patience)
         self._assert_estate(expected_estate(self.tenant.namespace, bots=(), users=(), pods=()))
 
     def tokens(self) -> dict[str, str]:

@@ -10,9 +10,24 @@ from typing import Any
 from tests.e2e.tenancy import unique
 from tests.e2e.waiting import eventually
 from tests.testbed.cluster import TENANT_LABEL
+from tests.testbed.faults import Exchange, requests_to
 from tests.testbed.operator_process import federation_manifest
 from tests.testbed.proxy import Proxy, proxy_for
 from tests.testbed.stack import Stack
+
+_PASSING = requests_to(
+    # What is asked by POST or PUT and changes nothing that anybody keeps (logins, token requests, Events), the Lease,
+    # a Federation's count of its identities, which follows within a minute, and the epoch of a leadership, which the
+    # installation's ConfigMap and a record in Vault keep.
+    ".*(/openid-connect/(token|userinfo)|/auth/[^/]+/login|/auth/token/(renew|revoke)-self|/sys/capabilities-self|/events"
+    "|/selfsubject[a-z]+|/leases(/[^/]+)?|/federations/[^/]+/status"
+    r"|/configmaps/fedid-installation|/\.fedid/.+)"
+)
+
+
+def is_side_effect(method: str, path: str) -> bool:
+    """Tell whether a request of the operator changes what somebody keeps."""
+    return method not in {"GET", "LIST", "HEAD"} and not _PASSING(method, path)
 
 
 @dataclass(slots=True)
@@ -31,6 +46,10 @@ class Proxies:
     def all(self) -> tuple[Proxy, Proxy, Proxy]:
         """Return all three."""
         return self.keycloak, self.vault, self.kubernetes
+
+    def side_effects(self) -> list[Exchange]:
+        """Return every side effect that passed since the last `clear`."""
+        return [exchange for proxy in self.all() for exchange in proxy.exchanges(is_side_effect)]
 
     def heal(self) -> None:
         """Undo every fault."""

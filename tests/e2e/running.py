@@ -27,6 +27,7 @@ from tests.e2e.waiting import eventually
 from tests.testbed import chart, operator_pod
 from tests.testbed.cluster import OPERATOR_NAMESPACE
 from tests.testbed.node.servers import NodePlaces
+from tests.testbed.operator_process import REPLICA
 from tests.testbed.ports import free_port
 from tests.testbed.process import process_state
 from tests.testbed.rest import Rest
@@ -93,10 +94,10 @@ class Operator(ABC):
         """Wait until it says that it is ready."""
         eventually(self._answers_ready, "the operator is ready")
 
-    def metrics(self) -> str:
-        """Return its metrics."""
+    def metrics(self, accept: str = "text/plain") -> str:
+        """Return its metrics in one of the formats that it has."""
         assert self._health is not None
-        return self._health.answer("GET", "/metrics").text
+        return self._health.answer("GET", "/metrics", headers={"Accept": accept}).text
 
     def passes(self, kind: str, result: str = "ok") -> int:
         """Return how many passes over objects of a kind had a result: `ok`, or the reason of a failure."""
@@ -174,6 +175,8 @@ class OperatorPod(Operator):
     _name: str = field(default="", init=False)
     _pid: int = field(default=0, init=False)
     _started_ticks: int = field(default=0, init=False)
+    _kept: list[str] = field(default_factory=list, init=False)
+    """What pods printed that are gone: the kubelet removes their logs with them."""
 
     def _begin(self, health_port: int) -> None:
         self._name = unique("fedid-under-test")
@@ -184,6 +187,7 @@ class OperatorPod(Operator):
         container["env"] += [
             {"name": "KUBERNETES_SERVICE_HOST", "value": host},
             {"name": "KUBERNETES_SERVICE_PORT", "value": port},
+            {"name": "FEDID_REPLICA", "value": REPLICA},
         ]
         template["spec"] |= {"restartPolicy": "Never", "nodeName": operator_pod.NODE_NAME}
         metadata = {"name": self._name, "labels": template["metadata"]["labels"]}
@@ -204,7 +208,9 @@ class OperatorPod(Operator):
         self._remove()
 
     def _remove(self) -> None:
+        self._kept.append(self._printed())
         self.stack.kube("DELETE", f"{operator_pod.PODS_PATH}/{self._name}", {"gracePeriodSeconds": 0}, accept=(404,))
+        self._name = ""
 
     @property
     def running(self) -> bool:
@@ -228,7 +234,10 @@ class OperatorPod(Operator):
 
     def output(self) -> str:
         """Return everything that any run of it has printed."""
-        logs = NodePlaces(self.stack.paths).logs.glob(f"{OPERATOR_NAMESPACE}_fedid-under-test-*/operator/*.log")
+        return "\n".join([*self._kept, self._printed()] if self._name else self._kept)
+
+    def _printed(self) -> str:
+        logs = NodePlaces(self.stack.paths).logs.glob(f"{OPERATOR_NAMESPACE}_{self._name}_*/operator/*.log")
         # Each line begins with an instant, the stream, and F or P for a whole or a partial line.
         lines = (
             line
