@@ -24,6 +24,7 @@ from tests.adapters.kubernetes_parts import (
     namespace_of_its_own,
     secret_in,
 )
+from tests.e2e.waiting import eventually
 from tests.testbed.faults import Status, requests_to
 from tests.testbed.proxy import proxy_for
 from tests.testbed.stack import Stack
@@ -147,6 +148,9 @@ async def test_a_policy_that_quotes_the_secret_is_named_and_not_quoted(
     stack.kube(
         "POST", f"{ADMISSION}/validatingadmissionpolicybindings", {"metadata": {"name": namespace}, "spec": binding}
     )
+    probe = {"metadata": {"name": "probe"}, "stringData": {"token": "a"}}
+    folder = f"/api/v1/namespaces/{namespace}/secrets?dryRun=All"
+    eventually(lambda: stack.api("kube").answer("POST", folder, probe).status >= 400, "the policy is in force")
     async with cluster_as(stack, tmp_path, administrator(stack)) as cluster:
         refused = await first_refusal(cluster, namespace, token=secret)
     for resource in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):

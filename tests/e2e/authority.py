@@ -12,6 +12,8 @@ from tests.testbed.rest import Answer
 from tests.testbed.stack import Stack
 
 REALM = "fl"
+ADMIN = f"/admin/realms/{REALM}"
+TOKEN = f"/realms/{REALM}/protocol/openid-connect/token"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 

@@ -86,7 +86,7 @@ class Ledger:
             "what the operator told the API server": "\n".join(self._told),
             "the Events": json.dumps(self._stack.kube("GET", "/api/v1/events")["items"]),
         }
-        for kind, plural in PLURALS.items():
+        for kind, plural in {**PLURALS, "RevocationReceipt": "revocationreceipts"}.items():
             found[kind] = json.dumps(self._stack.kube("GET", f"/apis/fedid.io/v1alpha1/{plural}")["items"])
         if operator.running:
             found["the metrics"] = operator.metrics()

@@ -81,6 +81,23 @@ class Hands:
         mapper = self.mappers(uuid)[name]
         self.stack.keycloak("DELETE", f"{_ADMIN}/clients/{uuid}/protocol-mappers/models/{mapper['id']}")
 
+    def make_scope(self, name: str, *roles: str) -> str:
+        """Make a client scope that lists these realm roles, and return its id."""
+        self.stack.keycloak("POST", f"{_ADMIN}/client-scopes", {"name": name, "protocol": "openid-connect"})
+        found = self.stack.keycloak("GET", f"{_ADMIN}/client-scopes")
+        scope_id = next(str(one["id"]) for one in found if one["name"] == name)
+        listed = [self.stack.keycloak("GET", f"{_ADMIN}/roles/{role}") for role in roles]
+        self.stack.keycloak("POST", f"{_ADMIN}/client-scopes/{scope_id}/scope-mappings/realm", listed)
+        return scope_id
+
+    def delete_scope(self, scope_id: str) -> None:
+        """Delete a client scope."""
+        self.stack.keycloak("DELETE", f"{_ADMIN}/client-scopes/{scope_id}")
+
+    def take_scope(self, uuid: str, scope_id: str) -> None:
+        """Take a default client scope from a client."""
+        self.stack.keycloak("DELETE", f"{_ADMIN}/clients/{uuid}/default-client-scopes/{scope_id}")
+
     def service_account(self, uuid: str) -> str:
         """Return the user id of a client's service account."""
         return str(self.stack.keycloak("GET", f"{_ADMIN}/clients/{uuid}/service-account-user")["id"])

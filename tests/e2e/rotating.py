@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.authority import REALM, Authority
-from tests.e2e.kill_points import ADMIN, Target
+from tests.e2e.authority import ADMIN, Authority
 from tests.e2e.tenancy import MERGE, Body, Tenant, bot, pod_identity
 from tests.e2e.waiting import eventually
 from tests.testbed.keycloak_realm import SECRET_POLICY
@@ -31,10 +30,10 @@ def rotating_bot(
     return bot(name, tokens=tokens, secretRotation={"overlap": overlap, "allowInterruption": True})
 
 
-def annotate(tenant: Tenant, name: str, **annotations: str) -> None:
-    """Set annotations below `fedid.io/` (with `_` for `-`)."""
+def annotate(tenant: Tenant, name: str, *, kind: str = "BotClient", **annotations: str) -> None:
+    """Set annotations of an object below `fedid.io/` (with `_` for `-`)."""
     told = {f"fedid.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
-    tenant.stack.kube("PATCH", tenant.path("BotClient", name), {"metadata": {"annotations": told}}, headers=MERGE)
+    tenant.stack.kube("PATCH", tenant.path(kind, name), {"metadata": {"annotations": told}}, headers=MERGE)
 
 
 @contextmanager
@@ -85,11 +84,6 @@ class Rotating:
         self.tenant.apply(rotating_bot(self.name, overlap, copied=self.copied, **changes))
         self.tenant.apply(pod_identity(self.name, files=FILES))
 
-    def target(self) -> Target:
-        """Return it as one to be cut."""
-        status = self.status()
-        return Target(self.tenant.namespace, self.name, status["clientUuid"], status["serviceAccountSubject"])
-
     def status(self) -> dict[str, Any]:
         """Return its status."""
         return dict((self.tenant.get("BotClient", self.name) or {}).get("status") or {})
@@ -105,10 +99,16 @@ class Rotating:
 
     def held(self) -> Held:
         """Return what is published."""
-        leaves = ("client", "tokens/default", "tokens/list")
-        client, jwt, opaque = (self.entry(leaf) for leaf in leaves)
-        first, second, third = (self.version(leaf) for leaf in leaves)
+        found = [self._entry(leaf) for leaf in ("client", "tokens/default", "tokens/list")]
+        client, jwt, opaque = (entry for entry, _ in found)
+        first, second, third = (version for _, version in found)
         return Held(client["client_secret"], jwt["token"], opaque["token"], (first, second, third))
+
+    def _entry(self, leaf: str) -> tuple[dict[str, Any], int]:
+        """Return what lies in Vault, with its version."""
+        path = f"/v1/secret/data/fedid/{self.tenant.namespace}/bots/{self.name}/{leaf}"
+        data = self.tenant.stack.api("vault").call("GET", path)["data"]
+        return data["data"], int(data["metadata"]["version"])
 
     def held_or_none(self) -> Held | None:
         """Return what is published, None if not all of it is."""
@@ -123,7 +123,7 @@ class Rotating:
     def secrets_in_keycloak(self) -> tuple[str, str | None]:
         """Return the secret of the client, and the one before if that is good too."""
         uuid = self.status()["clientUuid"]
-        client = self.tenant.stack.keycloak("GET", f"/admin/realms/{REALM}/clients/{uuid}")
+        client = self.tenant.stack.keycloak("GET", f"{ADMIN}/clients/{uuid}")
         answer = self.tenant.stack.api("keycloak").answer("GET", f"{ADMIN}/clients/{uuid}/client-secret/rotated")
         return client["secret"], answer.body.get("value") if answer.status == 200 else None
 
@@ -134,7 +134,7 @@ class Rotating:
     def handled(self, **wanted: str) -> None:
         """Wait until it is Ready, has carried out what was asked, and its consumers hold what Vault holds."""
         eventually(
-            lambda: self._carried_out().items() >= wanted.items(),
+            lambda: self.carried_out().items() >= wanted.items(),
             f"{self.name} has carried out {wanted}",
             seconds=PATIENCE_SECONDS,
         )
@@ -142,7 +142,7 @@ class Rotating:
         self.tenant.ready("PodIdentity", self.name, seconds=PATIENCE_SECONDS)
         eventually(self.consumers_agree, f"Secret {self.name} holds what Vault holds", seconds=PATIENCE_SECONDS)
 
-    def _carried_out(self) -> dict[str, str]:
+    def carried_out(self) -> dict[str, str]:
         """Return for which value of the annotation the secret was replaced, and all tokens, if it is one for all."""
         status = self.status()
         tokens = {token.get("rotatedFor", "") for token in status.get("tokens") or ()}
@@ -153,9 +153,9 @@ class Rotating:
         """Return what is mounted at this moment."""
         return str((self.tenant.secret(self.name) or {})["text"][key])
 
-    def consumers_agree(self) -> bool:
-        """Tell whether the mounted Secret holds what Vault holds."""
-        held, mounted = self.held(), (self.tenant.secret(self.name) or {})["text"]
+    def consumers_agree(self, held: Held | None = None) -> bool:
+        """Tell whether the mounted Secret holds what Vault holds, or held when somebody looked."""
+        held, mounted = held or self.held(), (self.tenant.secret(self.name) or {})["text"]
         return mounted == {"token": held.jwt, "list": held.opaque, "secret": held.secret}
 
     def settled(self) -> None:
@@ -181,7 +181,7 @@ class Rotating:
         assert self.secrets_in_keycloak() == (held.secret, None), self.name
         assert self.accepts(held.secret)
         assert self.authority.introspect(held.jwt)["active"] is True
-        assert self.consumers_agree()
+        assert self.consumers_agree(held)
         assert {"previous_token", "previous_ends_at"}.isdisjoint(self.entry("tokens/list"))
         copy = self.copy()
         assert bool(copy) == self.copied

@@ -117,6 +117,11 @@ class Tenant:
         answer = self.stack.api("kube").answer("GET", self.path(kind, name))
         return answer.body if answer.status == 200 else None
 
+    def all_of(self, kind: str) -> list[Body]:
+        """Return all objects of a kind."""
+        found: list[Body] = self.stack.kube("GET", self.path(kind))["items"]
+        return found
+
     def delete(self, kind: str, name: str) -> None:
         """Ask for an object's deletion; it may take a while."""
         self.stack.kube("DELETE", self.path(kind, name), accept=(404,))
@@ -134,9 +139,7 @@ class Tenant:
 
         def look() -> Body | None:
             body = self.get(kind, name)
-            found = _condition(body, "Ready")
-            fresh = body is not None and found is not None and found["observedGeneration"] == generation(body)
-            return body if fresh and found is not None and found["status"] == "True" else None
+            return body if body is not None and is_ready(body) else None
 
         try:
             return eventually(look, f"{kind}/{name} Ready", seconds=seconds)
@@ -206,6 +209,12 @@ class Tenant:
 def _condition(body: Body | None, about: str) -> Body | None:
     conditions = ((body or {}).get("status") or {}).get("conditions") or []
     return next((c for c in conditions if c["type"] == about), None)
+
+
+def is_ready(body: Body) -> bool:
+    """Tell whether an object is Ready in its newest generation."""
+    found = _condition(body, "Ready")
+    return found is not None and found["status"] == "True" and found["observedGeneration"] == generation(body)
 
 
 def generation(body: Body) -> int:

@@ -11,6 +11,7 @@ from tests.contract.signing_in import Browser, RelyingParty, SignInError
 from tests.e2e.authority import REALM, Authority
 from tests.e2e.hands import Hands
 from tests.e2e.operating import Proxies, grant, own_federation
+from tests.e2e.rotating import annotate
 from tests.e2e.running import Operator
 from tests.e2e.tenancy import Body, Tenant, unique
 from tests.e2e.waiting import eventually
@@ -115,7 +116,9 @@ def test_users_sign_in_until_the_server_goes(
 
     tenant.delete("PodIdentity", "dai")
     tenant.gone("PodIdentity", "dai")
-    assert "all 2 of its secrets are refused (invalid_client)" in tenant.event("dai", "RevocationProven")["message"]
+    proof = tenant.event("dai", "RevocationProven")["message"]
+    assert "its secret was accepted at" in proof
+    assert "all 2 of its secrets are refused (invalid_client)" in proof
     assert authority.client(party.client_id) is None
     assert authority.client(f"{party.client_id}.public") is None
     assert authority.vault_metadata(status["oidcClient"]["vaultPath"]) is None
@@ -123,6 +126,30 @@ def test_users_sign_in_until_the_server_goes(
     assert refreshed["error"] == "invalid_client"
     assert "sub" not in party.userinfo(tokens["access_token"])
     eventually(lambda: tenant.secret("dai") is None, "the Secret goes with its owner")
+
+
+def test_what_leaked_is_ended_at_once(tenant: Tenant, signing: str, ana: str) -> None:
+    """Secret, session and tokens of before are dead, also with the client of the same id; then users sign in anew."""
+    tenant.apply(dai(tenant, signing))
+    tenant.ready("PodIdentity", "dai")
+    party = server(tenant)
+    code, _ = party.code(Browser(), ana, PASSWORD)
+    tokens = party.tokens(code)
+    assert "sub" in party.userinfo(tokens["access_token"])
+
+    annotate(tenant, "dai", kind="PodIdentity", revoke_now="in-a-log")
+    eventually(lambda: server(tenant).client_secret != party.client_secret, "another secret is mounted")
+    status = tenant.ready("PodIdentity", "dai")["status"]
+    assert status["revokedNow"] == "in-a-log"
+    proof = tenant.event("dai", "RevocationProven")["message"]
+    assert "its secret was accepted at" in proof
+    assert "its secret is refused (invalid_client)" in proof
+    refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert party.ask("token", refresh)["error"] == "unauthorized_client", "the former secret"
+    assert server(tenant).ask("token", refresh)["error"] == "invalid_grant", "nor has the new one the session"
+    assert "sub" not in party.userinfo(tokens["access_token"])
+    code, _ = server(tenant).code(Browser(), ana, PASSWORD)
+    assert "sub" in party.userinfo(server(tenant).tokens(code)["access_token"])
 
 
 def test_an_address_of_somebody_else_is_not_granted(

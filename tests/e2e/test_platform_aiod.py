@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.consumers.consumer import Consumer, Consumers
-from tests.e2e.authority import Authority, claims_of
+from tests.e2e.authority import REALM, Authority, claims_of
 from tests.e2e.hands import Hands
-from tests.e2e.operating import Proxies, grant, own_federation
+from tests.e2e.operating import Proxies, apply_federation, federation, grant, own_federation
 from tests.e2e.people import Browser, give_password
 from tests.e2e.rest_api import AUDIENCE, rest_api
 from tests.e2e.rotating import annotate
@@ -24,6 +24,8 @@ from tests.testbed.stack import Stack
 OVERLAP = "10s"
 LIFETIME = 601
 """Of access tokens, in seconds: the Federation's `tokenLifetime`, and one, since Keycloak rounds both ends."""
+SCOPE = "fl-aiod-roles"
+GRANT = grant(audiences=[AUDIENCE], oidcFlows=["device"])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def api(stack: Stack) -> Iterator[str]:
 def aiod(stack: Stack, proxies: Proxies, the_operator: Operator, api: str) -> Iterator[str]:
     """A Federation whose tenants may ask for tokens that the API takes."""
     del the_operator, api
-    with own_federation(stack, proxies, "aiod", grants=[grant(audiences=[AUDIENCE])]) as name:
+    with own_federation(stack, proxies, "aiod", grants=[GRANT]) as name:
         yield name
 
 
@@ -111,57 +113,106 @@ def test_a_bot_works_keeps_working_through_a_rotation_and_is_refused_after_delet
     assert "Must set exactly one of" in emptied.printed()
 
 
-@pytest.fixture
-def device_client(stack: Stack) -> Iterator[str]:
-    """A public client for people at a device, whose tokens the API takes.
-
-    Made by hand: a client that a PodIdentity asks for never has full scope, and the API reads realm roles.
-    """
+@pytest.fixture(scope="module")
+def roles_scope(stack: Stack) -> Iterator[str]:
+    """The platform team's client scope: what it lists of a person's roles is in tokens of clients that have it."""
     hands = Hands(stack)
-    attributes = {"oauth2.device.authorization.grant.enabled": "true", "oauth2.device.polling.interval": "1"}
-    client_id = unique("aiod-sdk")
-    uuid = hands.make_client(client_id, publicClient=True, standardFlowEnabled=False, attributes=attributes)
-    hands.add_audience(uuid, AUDIENCE)
-    yield client_id
-    hands.delete_client(uuid)
+    scope_id = hands.make_scope(SCOPE, "fl-member", "fl-admin")
+    yield scope_id
+    hands.delete_scope(scope_id)
 
 
 def test_a_person_logs_in_with_a_device_code_logs_out_and_is_refused_after_deletion(  # noqa: PLR0913 - all take part
-    tenant: Tenant, consumers: Consumers, aiod: str, api: str, device_client: str, browser: Browser
+    tenant: Tenant, consumers: Consumers, aiod: str, api: str, roles_scope: str, browser: Browser
 ) -> None:
     """Keycloak's own pages, the file that the SDK writes, `invalidate_token`; then a session that deletion ends."""
+    del roles_scope
     name = unique("ana")
-    tenant.apply(user(name, federationRef={"name": aiod}))
+    tenant.apply(user(name, federationRef={"name": aiod}), people(tenant, aiod, api))
     tenant.ready("FederationUser", name)
+    tenant.ready("PodIdentity", "people")
     give_password(tenant.stack, Authority(tenant.stack).user(name)["id"])
-    config = f'auth_server = "{tenant.stack.keycloak_url}/"\nrealm = "fl"\nclient_id = "{device_client}"\n'
-    folder = consumers.folder / ".aiod"
-    folder.mkdir()
-    (folder / "config.toml").write_text(f'{config}api_server = "{api}"\n')
-
-    def log_in() -> Consumer:
-        sdk = consumers.start("aiod_session")
-        sdk.request("login", write=True)
-        page = eventually(lambda: re.search(r"http\S+user_code=\S+", sdk.printed()), "the address to visit")
-        browser.log_in(page[0], name)
-        browser.consent()
-        assert sdk.heard() == {}
-        assert sdk.ask("who")["name"] == name
-        return sdk
-
-    first = log_in()
+    consumers.mount(".aiod", (tenant.secret("people") or {})["text"])
+    first = log_in(consumers, browser, name)
+    assert first.ask("who") == {"name": name, "roles": ["fl-member"]}, "held and listed; not what is only one of both"
     later = consumers.start("aiod_session")
     assert later.ask("who")["name"] == name, "another process, with the file that the login left"
     assert first.ask("invalidate") == {}
     assert later.ask("who")["error"] == "NotAuthenticatedError", "the API introspects"
     assert _refreshed(later)["error"] == "AuthenticationError"
 
-    last = log_in()
+    last = log_in(consumers, browser, name)
     assert _refreshed(last) == {"name": name}
     tenant.delete("FederationUser", name)
     tenant.gone("FederationUser", name)
     assert last.ask("who")["error"] == "NotAuthenticatedError"
     assert _refreshed(last)["error"] == "AuthenticationError"
+
+
+def test_a_grant_of_roles_in_tokens_is_kept_and_withdrawn(  # noqa: PLR0913 - all take part
+    tenant: Tenant, proxies: Proxies, consumers: Consumers, api: str, roles_scope: str, browser: Browser
+) -> None:
+    """A hand takes the scope, and it is given again; the grant goes, and the next token tells the API of no role."""
+    stack, name, hands = tenant.stack, unique("ben"), Hands(tenant.stack)
+    give_password(stack, user_id := hands.make_user(name, firstName="Ben", lastName="O", email=f"{name}@example.org"))
+    hands.map_role(user_id, "fl-admin")
+    with own_federation(stack, proxies, "aiod-people", grants=[GRANT]) as named:
+        tenant.apply(people(tenant, named, api))
+        uuid = tenant.ready("PodIdentity", "people")["status"]["oidcClient"]["clientUuid"]
+        consumers.mount(".aiod", (tenant.secret("people") or {})["text"])
+        sdk = log_in(consumers, browser, name)
+        assert _roles(sdk) == ["fl-admin"]
+        hands.take_scope(uuid, roles_scope)
+        tenant.touch("PodIdentity", "people")
+        assert f"client scopes removed ({SCOPE})" in tenant.event("people", "DriftRepaired")["message"]
+        assert SCOPE in scopes_of(stack, uuid)
+        assert sdk.ask("refresh") == {}
+        assert _roles(sdk) == ["fl-admin"]
+
+        apply_federation(stack, federation(stack, proxies, named, default=False, grants=[{**GRANT, "scopes": []}]))
+        assert f"scopes: {SCOPE}" in tenant.reason("PodIdentity", "people", "NotGranted")["message"]
+        assert SCOPE not in scopes_of(stack, uuid)
+        assert sdk.ask("refresh") == {}
+        assert _roles(sdk) == [], "the session goes on, and shows no role"
+        tenant.delete("PodIdentity", "people")
+        tenant.gone("PodIdentity", "people")
+    hands.delete_user(user_id)
+
+
+def people(tenant: Tenant, federation: str, api: str) -> Body:
+    """Return the public client with which people sign in at a device, and the file that their SDK reads."""
+    lines = {
+        "api_server": api,
+        "auth_server": f"{tenant.stack.keycloak_url}/",
+        "realm": "fl",
+        "client_id": "{clientId}",
+    }
+    config = "".join(f'{name} = "{value}"\n' for name, value in lines.items())
+    spec = {
+        "role": "server",
+        "federationRef": {"name": federation},
+        "oidcClient": {"flows": ["device"], "public": True, "audiences": [AUDIENCE], "defaultScopes": [SCOPE]},
+        "platform": {"generic": {"files": {"config.toml": config}}},
+    }
+    return {"kind": "PodIdentity", "metadata": {"name": "people"}, "spec": spec}
+
+
+def log_in(consumers: Consumers, browser: Browser, name: str) -> Consumer:
+    """Start a process and have a person log in on Keycloak's pages."""
+    sdk = consumers.start("aiod_session")
+    sdk.request("login", write=True)
+    page = eventually(lambda: re.search(r"http\S+user_code=\S+", sdk.printed()), "the address to visit")
+    browser.log_in(page[0], name)
+    browser.consent()
+    assert sdk.heard() == {}
+    assert sdk.ask("who")["name"] == name
+    return sdk
+
+
+def scopes_of(stack: Stack, uuid: str) -> list[str]:
+    """Return the names of a client's default scopes."""
+    found = stack.keycloak("GET", f"/admin/realms/{REALM}/clients/{uuid}/default-client-scopes")
+    return [str(one["name"]) for one in found]
 
 
 def _refreshed(sdk: Consumer) -> dict[str, Any]:
@@ -172,7 +223,7 @@ def _refreshed(sdk: Consumer) -> dict[str, Any]:
 
 def _roles(sdk: Consumer) -> list[str]:
     token = sdk.ask("header")["Authorization"].removeprefix("Bearer ")
-    return list(claims_of(token)["realm_access"]["roles"])
+    return list(claims_of(token).get("realm_access", {}).get("roles", ()))
 
 
 def _works(sdk: Consumer, name: str) -> bool:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.authority import REALM, Authority, claims_of
-from tests.e2e.kill_points import ADMIN, TOKEN
+from tests.e2e.authority import ADMIN, REALM, TOKEN, Authority, claims_of
 from tests.e2e.operating import Proxies
 from tests.e2e.rotating import PATIENCE_SECONDS, Rotating, annotate
 from tests.e2e.running import Operator, OperatorProcess

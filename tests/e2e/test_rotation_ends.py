@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.authority import Authority
-from tests.e2e.kill_points import COPY, ENTRIES, Point
 from tests.e2e.operating import Proxies
-from tests.e2e.rotating import PATIENCE_SECONDS, Rotating, annotate, rotating_bot
+from tests.e2e.rotating import COPY_MOUNT, PATIENCE_SECONDS, Rotating, annotate, rotating_bot
 from tests.e2e.running import Operator
 from tests.e2e.tenancy import Tenant
 from tests.e2e.waiting import eventually
-from tests.testbed.faults import CutAfter, Rule
+from tests.testbed.faults import CutAfter, Rule, requests_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,7 @@ def test_a_suspension_in_an_overlap_ends_both_secrets(one: Rotating) -> None:
     assert taken.good(one) == everything(good=False)
 
 
+COPY = "the copy"
 LOST = {
     "r0": ("client",),
     "r1": ("tokens/default",),
@@ -152,11 +152,18 @@ def test_a_lost_answer_of_vault_neither_repeats_nor_loses_a_rotation(
 def lose_answers(bots: list[Rotating], proxies: Proxies, but: str = "") -> list[Rule]:
     """Carry out each bot's next writes of LOST, and lose the answers."""
     return [
-        Point("vault", "POST|PUT", leaf if leaf == COPY else f"{ENTRIES}/{leaf}").arm(proxies, CutAfter(), one.target())
+        proxies.vault.inject(CutAfter(), requests_to(path_of(one, what), "POST|PUT"), times=1)
         for one in bots
-        for leaf in LOST[one.name]
-        if leaf != but
+        for what in LOST[one.name]
+        if what != but
     ]
+
+
+def path_of(one: Rotating, what: str) -> str:
+    """Return where an entry of a bot, or its copy, is written."""
+    if what == COPY:
+        return f"/v1/{COPY_MOUNT}/users/{one.status()['serviceAccountSubject']}/federated/{one.name}"
+    return f"/v1/secret/data/fedid/{one.tenant.namespace}/bots/{one.name}/{what}"
 
 
 def written(one: Rotating, before: tuple[int, ...]) -> tuple[int, ...]:

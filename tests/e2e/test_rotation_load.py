@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from tests.e2e.authority import Authority
 from tests.e2e.load import Load, present_listed, present_token, use_mounted_secret
@@ -33,8 +35,9 @@ def test_no_request_is_refused(tenant: Tenant, authority: Authority, operator: O
             asked = f"{what}-{number}"
             for one in bots:
                 annotate(tenant, one.name, rotate=asked)
-            kill_at_random(operator, proxies, chance, 1)
             wanted = {"tokens": asked} | ({"secret": asked} if what == "all" else {})
+            done = partial(_all_carried_out, bots, wanted)
+            kill_at_random((operator, proxies), chance, 1, done)
             for one in bots:
                 one.handled(**wanted)
         for one in bots:
@@ -50,3 +53,7 @@ def test_no_request_is_refused(tenant: Tenant, authority: Authority, operator: O
     assert load.per_second >= LEAST_PER_SECOND
     for one in bots:
         one.assert_one_of_each()
+
+
+def _all_carried_out(bots: Sequence[Rotating], wanted: Mapping[str, str]) -> bool:
+    return all(one.carried_out().items() >= wanted.items() for one in bots)

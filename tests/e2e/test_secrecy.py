@@ -146,7 +146,8 @@ OUR_KINDS = ("federations", "botclients", "federationusers", "podidentities")
 EVERYWHERE = {
     *((verb, "fedid.io", kind) for kind in OUR_KINDS for verb in ("get", "list", "watch", "patch")),
     *(("patch", "fedid.io", f"{kind}/status") for kind in OUR_KINDS),
-    ("update", "fedid.io", "podidentities/finalizers"),
+    *((verb, "fedid.io", "identityapprovals") for verb in ("get", "list", "watch")),
+    *((verb, "fedid.io", "revocationreceipts") for verb in ("create", "list", "delete")),
     *((verb, "", "namespaces") for verb in ("get", "list", "watch")),
     # Secrets of the whole cluster: the price of serving every namespace; with watchNamespaces only of those.
     *((verb, "", "secrets") for verb in ("get", "list", "watch", "create", "update", "delete")),
@@ -157,7 +158,12 @@ EVERYWHERE = {
     *((verb, "apps", kind) for kind in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")),
     ("get", "apps", "replicasets"),
 }
-AT_HOME = EVERYWHERE | {("create", "", "configmaps"), ("get", "", "configmaps[fedid-installation]")}
+AT_HOME = EVERYWHERE | {
+    ("create", "", "configmaps"),
+    *((verb, "", "configmaps[fedid-installation]") for verb in ("get", "patch")),
+    ("create", "coordination.k8s.io", "leases"),
+    *((verb, "coordination.k8s.io", "leases[fedid-operator]") for verb in ("get", "patch")),
+}
 
 
 @pytest.mark.parametrize(
