@@ -6,10 +6,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test up down status bench lint format lock clean
+.PHONY: help demo test up down status bench crash-matrix simulate soak lint format lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("fedid needs Python 3.11 or newer (Debian: python3.11, python3.11-venv)" if sys.version_info < (3, 11) else 0)'
@@ -33,8 +33,17 @@ status: $(STAMP) ## Say what of the stack is running
 test: $(STAMP) lint ## Everything, real servers included
 	@$(RUN) -m pytest $(PYTEST_ARGS)
 
+crash-matrix: $(STAMP) ## Cut off every request in every way; SAMPLE=1: each once; RANDOM_RUNS=n: n lives under random faults; SEED=n
+	@PYTHONPATH=operator:. $(RUN) -m tests.matrix $(if $(SAMPLE),--sample) $(if $(RANDOM_RUNS),--random-runs $(RANDOM_RUNS)) $(if $(SEED),--seed $(SEED))
+
 bench: $(STAMP) ## Measure against a floor in the same run
 	@$(RUN) -m tests.bench
+
+soak: $(STAMP) ## Constant change for half an hour, then ten minutes without Keycloak
+	@$(RUN) -m tests.soak
+
+simulate: $(STAMP) ## Simulate the operator for SECONDS=60, or SEEDS=n from FIRST=n on, or SEED=n, in JOBS=n; MUTATIONS=1 plants bugs
+	@PYTHONPATH=operator:. $(RUN) -m tests.simulation
 
 lint: $(STAMP) ## Style, types and import contracts
 	@$(VENV)/bin/ruff check .
