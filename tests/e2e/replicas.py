@@ -77,6 +77,20 @@ class Replicas:
         """Wait until one leads, and return it."""
         return eventually(lambda: next((one for one in self.members if one.leads), None), "a replica leads")
 
+    def settled(self) -> Replica:
+        """Wait until all are ready and exactly one leads, and return that one.
+
+        Which one is nobody's promise: on a busy machine a leader may miss its renewals and be followed.
+        """
+        for member in self.members:
+            member.process.wait_ready()
+        (leader,) = eventually(self._leading_alone, "one replica leads, and no other")
+        return leader
+
+    def _leading_alone(self) -> list[Replica]:
+        leading = [one for one in self.members if one.leads]
+        return leading if len(leading) == 1 else []
+
     def others(self, leader: Replica) -> list[Replica]:
         """Return all but that one."""
         return [one for one in self.members if one is not leader]
@@ -99,10 +113,11 @@ class Replicas:
     def without_lease(self) -> list[Deed]:
         """Return the side effects of replicas that had not renewed the Lease in time, or had lost it to another one.
 
-        A renewal counts from its arrival, which is later than its beginning: a moment is granted for the way.
+        A renewal counts from its arrival, which is later than its beginning, and what was begun before the fence fell
+        arrives after it: a moment is granted for the way, less than what lies between the fence and the next leader.
         """
         held = {member.name: _renewals(member.kubernetes) for member in self.members}
-        fence = self.lease * 2 / 3 + timedelta(seconds=0.5)
+        fence = self.lease * 2 / 3 + self.lease / 4
         wrong = []
         for deed in self.deeds():
             mine = max((at for at in held[deed.replica] if at <= deed.at), default=None)

@@ -89,7 +89,7 @@ def test_a_leader_that_is_paused_begins_nothing_when_it_goes_on(
     first.pause()
     second.await_leading()
     first.go_on()
-    first.await_standing_by()
+    pair.settled()
     crowd.assert_there("fl-client", "/sites/a")
     late = pair.without_lease()
     print(f"{len(late)} of {len(pair.deeds())} side effects were on their way when the process was paused")
@@ -118,8 +118,7 @@ def test_a_leader_that_cannot_renew_the_lease_begins_nothing(pair: Replicas, ten
             issued[name] = renewed
     first.kubernetes.heal()
     first.kubernetes.accept()
-    first.await_standing_by()
-    assert second.leads
+    pair.settled()
     assert pair.without_lease() == []
 
 
@@ -179,7 +178,7 @@ def test_leaders_that_come_and_go_while_everything_changes(
                 leader.process.kill()
                 other.await_leading()
                 leader.process.start()
-        leader.await_standing_by()
+        pair.settled()
     crowd.assert_there(role, group)
     tokens = crowd.tokens()
     crowd.delete()
