@@ -9,6 +9,7 @@ import pytest
 from fedid.domain.conditions import ConditionType, condition_of
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
+from fedid.engine import Priority
 from fedid.errors import BackendRejectedError, BackendUnavailableError
 from tests.fakes.pods import pod_manifest
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
@@ -199,6 +200,46 @@ async def test_another_bot_stays_listed_while_vault_is_away_and_one_is_revoked()
     await loop.advance(1)
     assert loop.taken() == [kept]
     assert second not in loop.taken()
+
+
+async def test_another_bot_stays_listed_while_nothing_is_known_of_the_backends_and_one_is_revoked() -> None:
+    """A process that began while Vault was away may not write there: a list is still the API server's."""
+    loop = await Loop().begun()
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "second", BOT, labels=LABELS)
+    await loop.advance(10)
+    kept = loop.presented()
+    assert len(loop.taken()) == 2
+    loop.watched = False
+    loop.store.failures.add("*", BackendUnavailableError("no answer", backend="vault"), times=None)
+    loop.restart()
+    await loop.settle()
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "second", {**BOT, "suspend": True})
+    await loop.advance(1)
+    assert loop.taken() == [kept]
+    assert loop.status(POD_IDENTITY, "aggregator")["acceptedBots"] == 1
+    loop.store.failures.clear()
+    await loop.advance(120)
+    assert loop.taken() == [kept]
+    assert loop.ready(BOT_CLIENT, "second") == ("False", "Suspended")
+
+
+async def test_who_is_suspended_while_a_pass_runs_takes_nobody_along() -> None:
+    """The pass could not read every token, and listed the bot before its manifest changed; the next pass sees to it."""
+    loop = await Loop().begun()
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "second", BOT, labels=LABELS)
+    await loop.advance(10)
+    kept = loop.presented()
+    loop.watched = False
+
+    def suspended_meanwhile(_path: str) -> bool:
+        loop.cluster.apply(BOT_CLIENT, NAMESPACE, "second", {**BOT, "suspend": True})
+        return True
+
+    away = BackendUnavailableError("no answer", backend="vault")
+    loop.store.failures.add("read", away, times=None, when=suspended_meanwhile)
+    loop.world.wake(ObjectKey(POD_IDENTITY, NAMESPACE, "aggregator"), Priority.CHANGE)
+    await loop.advance(5)
+    assert loop.taken() == [kept]
 
 
 async def test_a_deletion_waits_for_the_list_of_every_server() -> None:

@@ -79,6 +79,14 @@ class AcceptedTokens:
                     listed.append(one)
         return listed, trouble
 
+    async def as_mounted(
+        self, body: Body, spec: PodIdentity, bots: Iterable[Body], token: str | None
+    ) -> list[AcceptedToken]:
+        """Return what the Secret of a server lists of some bots, with nothing asked of Vault; the arguments of `of`."""
+        mounted = await self._secrets.opaque_tokens(spec.meta, spec.secret_name)
+        found = (_as_mounted(body, mounted, bot, name) for bot in bots for name in _opaque_tokens(bot, token))
+        return [one for one in found if one is not None]
+
     async def _published(self, bot: Body, token: str) -> AcceptedToken | None:
         """Return what of a token in Vault the bot's status tells of; None if there is nothing yet.
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of
 from fedid.domain.durations import spread
+from fedid.domain.naming import ObjectKey
 from fedid.domain.openfga import with_openfga
 from fedid.domain.pod_identity import PodIdentity
-from fedid.domain.resources import Body, meta_of
+from fedid.domain.resources import FEDERATION, Body, meta_of, parse_federation
 from fedid.engine import Outcome, Priority
 from fedid.errors import Error, InvalidSpecError, StaleObjectError
 from fedid.platforms.identity import ServedIdentity
@@ -24,7 +25,7 @@ from fedid.reconcile.bot_use import refusal_of
 from fedid.reconcile.gate import backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_secret import Credential, PodSecrets, Written, changed_at
-from fedid.reconcile.server_client import ServerClient, ServerClients
+from fedid.reconcile.server_client import ServerClient, ServerClients, parse_client
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.world import World
 
@@ -54,22 +55,26 @@ class ServerIdentities:
             Error: The Secret cannot be written, or tokens cannot be read.
         """
         try:
-            return await self._make_true(body, spec, render)
+            outcome, trouble = await self._make_true(body, spec, render)
         except StaleObjectError:
             raise
         except Error as why:
             # Whatever is the matter: nobody who is refused stays listed because of it.
-            await self._withdraw_refused(body, spec, why)
+            await self._leave_out_refused(body, spec, render, why)
             raise
+        if trouble is not None:  # what could be read is mounted
+            raise trouble
+        return outcome
 
-    async def _make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> Outcome:
+    async def _make_true(self, body: Body, spec: PodIdentity, render: Renderer) -> tuple[Outcome, Error | None]:
+        """Return when to look again, and what could not be read although the Secret could be made."""
         status = body.get("status") or {}
         # A client that was made lives in the realm that it was made in, until it was ended there.
         named = status.get("federation") if status.get("oidcClient") else spec.federation
         name = federation_name(self._world, named, status)
         backends = backends_of(self._world, name)
         if backends is None:
-            return Outcome()  # the Federation is looked at first, and wakes this object
+            return Outcome(), None  # the Federation is looked at first, and wakes this object
         if await self._clients.refused(body, spec, backends):
             # Before the client itself ends: neither waits for the other.
             message = "The server's client is not granted; nothing of it may be used"
@@ -83,12 +88,11 @@ class ServerIdentities:
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
         await self._settle(body, spec, name, listed, credential, pods, own)
-        if (failed := trouble or own.trouble) is not None:
-            raise failed
         again_at = (
             self._world.clock.monotonic() + spread(backends.federation.resync_period, spec.meta.uid).total_seconds()
         )
-        return Outcome(min(again_at, own.again_at) if own.again_at is not None else again_at)
+        outcome = Outcome(min(again_at, own.again_at) if own.again_at is not None else again_at)
+        return outcome, trouble or own.trouble
 
     async def end(self, body: Body) -> Outcome:
         """Run one pass over a server that is being deleted: nothing is mounted any more, and its client ends.
@@ -136,13 +140,55 @@ class ServerIdentities:
         bots = self._acceptance.bots_of(body, spec.accepts)
         return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]
 
-    async def _withdraw_refused(self, body: Body, spec: PodIdentity, why: Error) -> None:
-        """Empty the Secret if it lists a bot that is not accepted any more: what is to stay could not be made."""
+    async def _leave_out_refused(self, body: Body, spec: PodIdentity, render: Renderer, why: Error) -> None:
+        """Have the Secret list no bot that is not accepted any more, although it cannot be made as it is to be.
+
+        The others stay as it lists them; if nobody is left, or it holds more than a list, it is emptied.
+        """
         body = newest_of(self._world, body)
-        told = (body.get("status") or {}).get("accepted") or ()
-        if {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in self._accepted_bots(body, spec)}:
+        told, bots = (body.get("status") or {}).get("accepted") or (), self._accepted_bots(body, spec)
+        if {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in bots}:
             return
-        await self._withdraw(body, spec, reason_of(why), why.message)
+        try:
+            kept = await self._kept(body, spec, render, bots)
+        except InvalidSpecError:
+            kept = None
+        if kept is None:
+            await self._withdraw(body, spec, reason_of(why), why.message)
+            return
+        listed, credential = kept
+        pods = await self._nudges.first(body, spec, [await self._secrets.deliver(body, spec, credential)])
+        body = newest_of(self._world, body)
+        fields = {**pods, **self._fields_of(body, listed, credential)}
+        await write_status(self._world, body, None, fields)
+        self._acceptance.wake({*accepted_bots(body), *(one.bot for one in listed)}, Priority.CHANGE)
+
+    async def _kept(
+        self, body: Body, spec: PodIdentity, render: Renderer, bots: Sequence[Body]
+    ) -> tuple[list[AcceptedToken], Credential] | None:
+        """Return what the Secret lists of those bots, with nothing asked of Keycloak or Vault; None if that is not all.
+
+        Raises:
+            InvalidSpecError: It cannot be made of them either.
+        """
+        if spec.accepts is None or parse_client(body, spec) is not None:
+            return None
+        listed = await self._tokens.as_mounted(body, spec, bots, spec.accepts.token)
+        name = federation_name(self._world, spec.federation, body.get("status") or {})
+        federation = self._world.directory.get(ObjectKey(FEDERATION, "", name))
+        if not listed or federation is None:
+            return None
+        issuer_url = parse_federation(federation).keycloak.issuer_url
+        return listed, Credential(files=render(ServedIdentity(issuer_url, by_bot(listed), None)))
+
+    def _fields_of(self, body: Body, listed: Sequence[AcceptedToken], credential: Credential) -> dict[str, Any]:
+        """Return what a status tells of the content of the Secret."""
+        return {
+            "secretHash": credential.digest,
+            "changedAt": changed_at(body, credential, self._world.clock.now()),
+            "acceptedBots": len({one.bot for one in listed}),
+            "accepted": [one.field() for one in listed] or None,
+        }
 
     async def _settle(  # noqa: PLR0913 - everything that the status tells
         self,
@@ -170,20 +216,18 @@ class ServerIdentities:
             if about.status is False:  # what is mounted is good all the same
                 ready = Condition(ConditionType.READY, False, about.reason, about.message)
         told = (ready, Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, message), *own.conditions)
-        now = self._world.clock.now()
         fields = {
             "federation": federation,
             "secretName": spec.secret_name,
-            "secretHash": credential.digest,
-            "changedAt": changed_at(latest, credential, now),
             "keys": sorted(credential.files),
             "delivered": True,
             "residualWindow": residual_window(spec.platform, spec.options, spec.role),
-            "acceptedBots": len(bots) if spec.accepts is not None else None,
-            "accepted": [one.field() for one in listed] or None,
+            **self._fields_of(latest, listed, credential),
             **pods,
             **own.fields,
         }
+        if spec.accepts is None:
+            fields["acceptedBots"] = None
         before = accepted_bots(latest)
         self._world.rotation_lag.mounted(latest, fields, realm_now(self._world, latest))
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
