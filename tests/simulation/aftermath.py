@@ -6,15 +6,15 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from fedid.domain.conditions import condition_of
+from fedid.domain.conditions import condition_of, rfc3339
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from tests.simulation.estate import FORBIDDEN, NARROW
+from tests.simulation.estate import FORBIDDEN, NARROW, SERVERS
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
-from tests.simulation.witness import Witness
+from tests.simulation.witness import OPAQUE, Witness
 
 _QUIET_SECONDS = 4.0
 _RENEWAL_SECONDS = 15.0
@@ -77,6 +77,8 @@ class Aftermath:
                 self._look_at_bot(key, body)
             elif key.kind == FEDERATION_USER:
                 self._look_at_user(key, body)
+            elif f"{key.namespace}/{key.name}" in SERVERS:
+                self._look_at_server(key, body)
             else:
                 self._look_at_pod(key, body)
         self._look_for_orphans()
@@ -127,7 +129,7 @@ class Aftermath:
             if ready == "True":
                 self._fail("8", f"{key} is Ready in spite of a stranger")
             return
-        if body["spec"].get("suspend") or not self._hands.labelled[key.namespace]:
+        if not self._is_wanted(key, body):
             if mine:
                 self._fail("convergence", f"{key} still has its client: {ready} {reason} {message}")
             return
@@ -176,6 +178,26 @@ class Aftermath:
                 return  # a stranger's
             if mounted is None or mounted.data["secret"].reveal() != secret or mounted.data["token"].reveal() != token:
                 self._fail("convergence", f"{key} mounts something else than what Vault holds")
+
+    def _is_wanted(self, key: ObjectKey, body: Any) -> bool:
+        """Tell whether a bot is to be usable, as far as it and its namespace say."""
+        expired = body["spec"].get("expiresAt", "9") <= rfc3339(self._servers.realm.now())
+        return not body["spec"].get("suspend") and not expired and self._hands.labelled[key.namespace]
+
+    def _look_at_server(self, key: ObjectKey, body: Any) -> None:
+        """Check that it lists what the bots have, and nothing else; a bot that is refused a role has its tokens."""
+        ready, reason, message = _told(body)
+        if ready != "True":
+            self._fail("convergence", f"{key} is not Ready: {reason} {message}")
+        wanted: set[str] = set()
+        for bot, one in self._servers.cluster.bodies.items():
+            if bot.kind == BOT_CLIENT and "deletionTimestamp" not in one["metadata"]:
+                entry = self._servers.store.data_of(f"fedid/{bot.namespace}/bots/{bot.name}/tokens/list")
+                wanted |= {entry[name] for name in OPAQUE if name in entry}
+        if (listed := self._witness.listed(f"{key.namespace}/{key.name}")) != wanted:
+            self._fail(
+                "convergence", f"{key} lists {len(listed - wanted)} tokens too many, {len(wanted - listed)} too few"
+            )
 
     def _look_at_user(self, key: ObjectKey, body: Any) -> None:
         ready, reason, message = _told(body)

@@ -15,6 +15,8 @@ from tests.simulation.servers import Servers
 NAMESPACES = ("site-a", "site-b")
 BOTS = ("site-a/trainer", "site-a/scout", "site-b/trainer", "site-a/taken", "site-b/squatted")
 """Some meet a stranger: his client `site-a/taken`, his entry `site-b/squatted`, his Secret where one mounts scout."""
+SERVERS = ("site-a/aggregator",)
+"""They list the opaque tokens of all bots, of both namespaces."""
 USERS = ("site-a/ana", "site-b/bo", "site-b/foreign")
 """The last one meets a stranger of that name."""
 FORBIDDEN = "fl-root"
@@ -23,6 +25,8 @@ BY_HAND = "fl-by-hand"
 """One that nobody asks for."""
 NARROW = "fl-admin"
 """One that a rule grants, and not always."""
+TAKEN = {"fedid.io/server": "aggregator"}
+"""Labels of a bot that the server accepts."""
 _LABEL = {"fedid.io/tenant": "true"}
 _QUIET_PACE = {"defaults": {"resyncPeriod": "1h"}, "drift": {"eventsInterval": "5m"}}
 """What a Federation says where nobody tampers."""
@@ -68,11 +72,15 @@ def grant(servers: Servers, *, narrow: bool) -> None:
 
 
 def bot_spec(variant: int, lifetime: float) -> dict[str, Any]:
-    """Return the spec of a bot: roles of its variant, one token of that life (seconds), a secret that changes too."""
+    """Return the spec of a bot: roles of its variant, a token of that life (seconds), an opaque one, a secret."""
     roles = (["fl-client"], ["fl-client", NARROW], ["fl-client", "fl-member"], ["fl-client", FORBIDDEN])[variant]
     return {
         "realmRoles": roles,
-        "tokens": [{"name": "default", "lifetime": f"{lifetime:.0f}s"}],
+        "allowedNamespaces": ["site-a"],
+        "tokens": [
+            {"name": "default", "lifetime": f"{lifetime:.0f}s"},
+            {"name": "list", "type": "opaque", "lifetime": f"{2 * lifetime:.0f}s", "overlap": f"{lifetime / 4:.0f}s"},
+        ],
         "secretRotation": {"every": f"{6 * lifetime:.0f}s", "overlap": f"{lifetime / 2:.0f}s"},
     }
 
@@ -85,7 +93,15 @@ def user_spec(name: str, variant: int) -> dict[str, Any]:
 
 def pod_spec(bot: str) -> dict[str, Any]:
     """Return the spec of what mounts a bot."""
-    files = {"token": "{token}", "secret": "{clientSecret}"}
+    files = {"token": "{token:default}", "secret": "{clientSecret}", "list": "{token:list}"}
     selector = {"matchLabels": {"app": bot}}
     platform = {"generic": {"files": files}}
     return {"role": "client", "botClientRef": {"name": bot}, "platform": platform, "pods": {"selector": selector}}
+
+
+def server_spec() -> dict[str, Any]:
+    """Return the spec of a server that takes the opaque tokens of every bot."""
+    accepts = {"selector": {"matchLabels": TAKEN}, "namespaces": list(NAMESPACES)}
+    platform = {"generic": {"files": {"tokens": "{tokens}"}}}
+    pods = {"selector": {"matchLabels": {"app": "server"}}}
+    return {"role": "server", "accepts": accepts, "platform": platform, "pods": pods}

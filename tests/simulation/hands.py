@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from fedid.domain.conditions import rfc3339
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.rotation import REVOKE_NOW, ROTATE
 from fedid.domain.sensitive import Sensitive
-from tests.simulation.estate import BOTS, BY_HAND, bot_spec, grant, label, pod_spec, user_spec
+from tests.simulation.estate import (
+    BOTS,
+    BY_HAND,
+    SERVERS,
+    TAKEN,
+    bot_spec,
+    grant,
+    label,
+    pod_spec,
+    server_spec,
+    user_spec,
+)
 from tests.simulation.network import VAULT
 from tests.simulation.scene import Site
 from tests.simulation.story import Action
@@ -73,10 +86,18 @@ class Hands:
             self._apply(BOT_CLIENT, name, {**body["spec"], "suspend": True})
 
     def resume(self, name: str, _how: Any) -> None:
-        """Let it live again."""
+        """Let it live again, for as long as it likes."""
         body = self._bot(name)
-        if body is not None and body["spec"].get("suspend"):
-            self._apply(BOT_CLIENT, name, {**body["spec"], "suspend": False})
+        if body is not None and (body["spec"].get("suspend") or "expiresAt" in body["spec"]):
+            forever = {key: value for key, value in body["spec"].items() if key != "expiresAt"}
+            self._apply(BOT_CLIENT, name, {**forever, "suspend": False})
+
+    def expire(self, name: str, seconds: Any) -> None:
+        """Let it live for so long, and no longer."""
+        body = self._bot(name)
+        if body is not None:
+            ends_at = self._servers.realm.now() + timedelta(seconds=seconds)
+            self._apply(BOT_CLIENT, name, {**body["spec"], "expiresAt": rfc3339(ends_at)})
 
     def delete_bot(self, name: str, _how: Any) -> None:
         """Delete a bot."""
@@ -91,6 +112,15 @@ class Hands:
     def delete_pod(self, name: str, _how: Any) -> None:
         """Delete it."""
         self._servers.cluster.delete(POD_IDENTITY, *name.split("/"))
+
+    def create_server(self, name: str, _how: Any) -> None:
+        """Apply a server that takes the tokens of all bots, if it is not there."""
+        if self._key(POD_IDENTITY, name) not in self._servers.cluster.bodies:
+            self._apply(POD_IDENTITY, name, server_spec())
+
+    def delete_server(self, name: str, _how: Any) -> None:
+        """Delete it."""
+        self.delete_pod(name, 0)
 
     def create_user(self, name: str, variant: Any) -> None:
         """Apply a user that is not there."""
@@ -324,7 +354,8 @@ class Hands:
     def _apply(self, kind: str, name: str, spec: Any) -> None:
         if kind != FEDERATION_USER:
             self._witness.disturbed(name)
-        self._servers.cluster.apply(kind, *name.split("/"), spec)
+        labels = TAKEN if kind == BOT_CLIENT else None
+        self._servers.cluster.apply(kind, *name.split("/"), spec, labels=labels)
 
     def _annotate(self, name: str, annotation: str, value: Any) -> None:
         body = self._bot(name)
@@ -353,7 +384,7 @@ class Hands:
         return str(self._servers.realm.account_of(client.client_uuid).record.user_id)
 
     def _disturb(self, namespace: str) -> None:
-        for name in BOTS:
+        for name in (*BOTS, *SERVERS):
             if name.startswith(namespace):
                 self._witness.disturbed(name)
 

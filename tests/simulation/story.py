@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.estate import BOTS, NAMESPACES, USERS
+from tests.simulation.estate import BOTS, NAMESPACES, SERVERS, USERS
 from tests.simulation.timeline import chance
 
 __all__ = ["Action", "Story", "drill_of", "story_of"]
@@ -64,6 +64,7 @@ _USERS_DO = (
     *(("create_bot",) * 3, ("change_bot",) * 2, ("rotate",) * 3, ("revoke_now",) * 2, ("suspend",) * 2),
     *(("resume",) * 2, ("delete_bot",) * 3, ("recreate_bot",) * 2, ("create_pod",), ("delete_pod",)),
     *(("create_user",) * 2, ("change_user",), ("suspend_user",), ("resume_user",), ("delete_user",), ("log_in",)),
+    *(("expire",) * 2, ("create_server",) * 2, ("delete_server",)),
     *(("unlabel",), ("label",), ("narrow",), ("widen",)),
 )
 _HANDS_DO = (
@@ -103,7 +104,7 @@ def story_of(seed: int) -> Story:
     gentle = drawn.random() < 0.25  # no hands and no weather: what users do must go without any excuse
     kinds = [_flat(_USERS_DO)] if gentle else [_flat(_USERS_DO), _flat(_HANDS_DO), _flat(_BEFALLS), _flat(_BEFALLS)]
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(BOTS[:3], 5)]
-    actions += [Action(8.0, "create_user", USERS[0], 1)]
+    actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
     for _ in range(drawn.randint(3, 30)):
         at = round(drawn.uniform(30.0, length), 2)
         what = drawn.choice(drawn.choice(kinds))
@@ -132,7 +133,7 @@ def _quiet_story(seed: int, drawn: Random) -> Story:
     """Return days in which credentials are renewed again and again, and something happens once in a while."""
     replicas = drawn.choice((1, 1, 2))
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(_CALM_BOTS)]
-    actions += [Action(8.0, "create_user", USERS[0], 1)]
+    actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
     for _ in range(drawn.randint(0, 8)):
         at = round(drawn.uniform(_START_SECONDS, _QUIET_SECONDS), 2)
         what = drawn.choice(_flat(drawn.choice((_USERS_DO, _BEFALLS))))
@@ -160,6 +161,7 @@ def drill_of(seed: int) -> Story:
     fixed = [
         *(Action(float(number), "create_bot", name, number % 2) for number, name in enumerate(BOTS, 5)),
         *(Action(float(number), "create_user", name, 1) for number, name in enumerate(USERS, 11)),
+        Action(4.0, "create_server", SERVERS[0]),
         *(Action(60.0, "change_bot", BOTS[1], 3), Action(70.0, "log_in", user), Action(80.0, "suspend_user", user)),
         *(Action(100.0, "rotate", bot, "all-1"), Action(1000.0, "recreate_bot", bot, 0), Action(1050.0, "narrow")),
         *(Action(1100.0, "pause", "replica-0", 40.0), Action(1200.0, "pause", "replica-1", 40.0)),
@@ -184,6 +186,10 @@ def _target(what: str, drawn: Random, replicas: int) -> str:
         return drawn.choice(("kubernetes", "keycloak", "vault"))
     if what in {"unlabel", "label"}:
         return drawn.choice(NAMESPACES)
+    if what.endswith("server"):
+        return drawn.choice(SERVERS)
+    if what in {"empty_secret", "delete_secret"}:
+        return drawn.choice((*BOTS, *SERVERS))
     if what.endswith("user") or what == "log_in":
         return drawn.choice(USERS)
     return drawn.choice(BOTS) if what not in {"narrow", "widen", "seal"} else ""
@@ -195,6 +201,8 @@ def _manner(what: str, drawn: Random) -> float | int | str:
             return drawn.randrange(4)
         case "rotate":
             return drawn.choice(("token", "secret", "all")) + f"-{drawn.randrange(1000)}"
+        case "expire":
+            return round(drawn.choice((60.0, 900.0)) * drawn.random(), 2)
         case "revoke_now":
             return f"because-{drawn.randrange(1000)}"
         case "crash":

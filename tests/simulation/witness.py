@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from fedid.domain.conditions import condition_of
+from fedid.domain.conditions import condition_of, instant_in
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT
+from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.tokens import ClientCredentials
 from fedid.reconcile.bot_teardown import _MADE  # the fields by which a status claims that something exists
-from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN
+from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, SERVERS
 from tests.simulation.network import KEYCLOAK, VAULT, Request
 from tests.simulation.scene import SECRET_MARKS, Site
 from tests.simulation.servers import WatchEvent
 
 _WORKERS = 16
+OPAQUE = ("token", "previous_token", "pending_token")
+"""Keys of an entry that hold one."""
 _SOON_SECONDS = 60.0
 """After what users or hands did, consumers may be without credentials until the bot is Ready again, and so long."""
 _CALM_SECONDS = 300.0
@@ -72,6 +75,12 @@ class Witness:
         self._dead_secrets: dict[tuple[str, str], str] = {}
         self._secrets_of: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         """clientId and secret of every client that carried the owner mark of a uid."""
+        self._opaque_of: dict[str, str] = {}
+        """Owner mark by opaque token."""
+        self._opaque_until: dict[str, datetime] = {}
+        """When each of them expires."""
+        self._dead_opaque: dict[str, str] = {}
+        """Why no server may list it any more, by opaque token."""
         self._stripped: set[str] = set()
         self._made: set[str] = set()
         self._held: dict[str, list[_Held]] = {}
@@ -183,6 +192,9 @@ class Witness:
                 self._dead_tokens[token] = why
         for one in self._secrets_of.pop(mark, set()):
             self._dead_secrets[one] = why
+        for token, owner in self._opaque_of.items():
+            if owner == mark:
+                self._dead_opaque[token] = why
         self._look_at_dead()
 
     def _look_at_keycloak(self) -> None:
@@ -200,6 +212,14 @@ class Witness:
     def _look_at_entry(self, path: str) -> None:
         """Check that what is published was proven (3)."""
         data = self._servers.store.data_of(path)
+        if path.endswith("/tokens/list"):
+            mark = self._servers.store.entries[path].mark
+            for name in OPAQUE:
+                if (token := data.get(name)) and mark is not None:
+                    self._opaque_of[token] = mark.owner
+            if ends_at := instant_in(data.get("expires_at")):
+                self._opaque_until[data["token"]] = ends_at
+            return
         if (token := data.get("token")) and token not in self._servers.realm.tokens:
             self.fail("3", f"{path} holds a token that nobody issued")
         secret = data.get("client_secret")
@@ -223,6 +243,16 @@ class Witness:
         for (client_id, secret), why in self._dead_secrets.items():
             if realm.authenticated(ClientCredentials(client_id, Sensitive(secret))) is not None:
                 self.fail("2", f"a secret of {client_id} is good although {why}")
+
+        for name in SERVERS:
+            for token in self.listed(name) & self._dead_opaque.keys():
+                self.fail("2", f"{name} lists a token of {self._opaque_of[token]} although {self._dead_opaque[token]}")
+
+    def listed(self, server: str) -> set[str]:
+        """Return the opaque tokens that the Secret of a server lists."""
+        namespace, name = server.split("/")
+        secret = self._servers.cluster.secrets.get((namespace, name))
+        return set(secret.data["tokens"].reveal().split()) if secret is not None else set()
 
     def _strange(self) -> tuple[Any, ...]:
         servers = self._servers
@@ -261,6 +291,14 @@ class Witness:
         credentials = ClientCredentials(client_id, Sensitive(held.content["secret"]))
         if realm.authenticated(credentials) is None:
             return "its secret is refused"
+        for server in SERVERS:
+            listed = self.listed(server)
+            well = held.content.get("list") in listed
+            if self._excused(server, well=well, kind=POD_IDENTITY) or well:
+                continue
+            ends_at = self._opaque_until.get(held.content.get("list", ""))
+            if ends_at is None or ends_at > realm.now() or not self._may_be_late(held):
+                return f"its opaque token is not listed by {server}, and ends at {ends_at}"
         token = held.content["token"]
         if realm.accepts(Sensitive(token)):
             return None
@@ -268,14 +306,17 @@ class Witness:
             return None  # a hand gave the bot more while it was minted, which ends when that is seen
         expired = realm.tokens[token].expires_at <= realm.now() if token in realm.tokens else False
         if expired:
-            late = held.until < float("inf") or self._site.timeline.now < self._trouble_ends + 1.5 * self._lifetime
-            return None if late else f"its token expired at {realm.tokens[token].expires_at}"
+            return None if self._may_be_late(held) else f"its token expired at {realm.tokens[token].expires_at}"
         return "its token is refused"
 
-    def _excused(self, name: str, *, well: bool = False) -> bool:
-        """Tell whether consumers of a bot may be without credentials now."""
-        body = self._servers.cluster.bodies.get(ObjectKey(BOT_CLIENT, *name.split("/")))
-        if body is None or "deletionTimestamp" in body["metadata"]:
+    def _may_be_late(self, held: _Held) -> bool:
+        """Tell whether what expired may not have been renewed yet."""
+        return held.until < float("inf") or self._site.timeline.now < self._trouble_ends + 1.5 * self._lifetime
+
+    def _excused(self, name: str, *, well: bool = False, kind: str = BOT_CLIENT) -> bool:
+        """Tell whether consumers of a bot may be without credentials now, or a server without its list."""
+        body = self._servers.cluster.bodies.get(ObjectKey(kind, *name.split("/")))
+        if body is None or "deletionTimestamp" in body["metadata"] or "expiresAt" in body["spec"]:
             return True
         since = self._disturbed.get(name)
         if since is None:
