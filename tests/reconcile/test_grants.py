@@ -11,7 +11,7 @@ import pytest
 
 from fedid.domain.conditions import condition_of, rfc3339
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, IDENTITY_APPROVAL
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, IDENTITY_APPROVAL, POD_IDENTITY
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 TOKEN = {"name": "default", "lifetime": "24h"}
@@ -351,3 +351,23 @@ class TestApproval:
         await estate.operator.settle()
         assert estate.realm.user("ana") is None
         assert estate.told(FEDERATION_USER, "ana", "Ready")[0] == "WaitingForApproval"
+
+
+async def test_what_mounts_a_bot_says_why_it_is_refused_whichever_was_looked_at_first() -> None:
+    """Its own pass came before the bot's, and nobody wakes it again but the refusal."""
+    estate = Estate({"realmRoles": ["fl-client"]})
+    operator = estate.operator
+    await operator.advance(1)
+    estate.bot("fl-client", "fl-admin")
+    mounted = {"generic": {"files": {"token": "{token}"}}}
+    pod = {"role": "client", "botClientRef": {"name": "trainer"}, "platform": mounted}
+    operator.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", pod)
+    bot = operator.due.pop(ObjectKey(BOT_CLIENT, NAMESPACE, "trainer"))
+    await operator.settle()
+    operator.due.clear()
+    operator.due[ObjectKey(BOT_CLIENT, NAMESPACE, "trainer")] = bot
+    await operator.settle()
+    ready = condition_of(operator.status(POD_IDENTITY, "trainer")["conditions"], "Ready")
+    assert ready is not None
+    assert ready["reason"] == "NotGranted"
+    assert "fl-admin" in ready["message"]

@@ -295,7 +295,9 @@ class BotReconciler:
         if about is not None:
             told.append(Condition(about, False, reason, error.message))
         pinned = {"federation": pinned_federation(self._world, body)}
-        await write_status(self._world, body, told, pinned, generation=generation)
+        written = await write_status(self._world, body, told, pinned, generation=generation)
+        if written is not None and written is not body:  # what mounts it says why it gets nothing
+            self._wake_consumers(body, {}, anyway=True)
 
     def _still_good(self, body: Body) -> bool:
         """Tell whether everything published is good although a look at it failed."""
