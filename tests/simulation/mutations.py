@@ -68,6 +68,12 @@ MUTATIONS = (
         "if finalizer:",
     ),
     Mutation(
+        "2",
+        "reconcile/server_identity.py",
+        "return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]",
+        "return bots",
+    ),
+    Mutation(
         "3",
         "reconcile/bot_secret.py",
         "data = client_entry(bot.desired, facts.secret, facts.previous_secret)",
@@ -75,6 +81,9 @@ MUTATIONS = (
     ),
     Mutation("4", "domain/rotation.py", "else life * (2 / 3)", "else life * 3"),
     Mutation("4", "reconcile/bot_client.py", "self._wake_consumers(body, published, anyway=facts.published)", "pass"),
+    Mutation(
+        "4", "domain/token_plan.py", "return taken is None or held.pending_fingerprint in taken or", "return True or"
+    ),
     Mutation("5", "reconcile/status.py", "    if not patch:", "    if False:"),
     Mutation("5", "reconcile/pod_secret.py", "if found is not None and _same(wanted, found):", "if False:"),
     Mutation(
@@ -102,6 +111,7 @@ MUTATIONS = (
     Mutation("end", "reconcile/bot_teardown.py", "await store.destroy(path, owner)", "pass"),
     Mutation("end", "reconcile/bot_teardown.py", "        await without_finalizer(self._world, body)", "        pass"),
     Mutation("end", "reconcile/bot_client.py", "        if suspension is not None:", "        if False:"),
+    Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(
         "end",

@@ -166,8 +166,9 @@ def drill_of(seed: int) -> Story:
         *(Action(100.0, "rotate", bot, "all-1"), Action(1000.0, "recreate_bot", bot, 0), Action(1050.0, "narrow")),
         *(Action(1100.0, "pause", "replica-0", 40.0), Action(1200.0, "pause", "replica-1", 40.0)),
         *(Action(1300.0, "losses", "keycloak", 30.0), Action(1301.0, "recreate_bot", BOTS[2], 0)),
-        *(Action(1400.0, "lose_client", BOTS[1]), Action(1401.0, "delete_bot", BOTS[1])),
+        *(Action(1400.0, "lose_client", BOTS[1]), Action(1401.0, "recreate_bot", BOTS[1], 0)),
         *(Action(1500.0, "delete_user", USERS[1]), Action(1550.0, "suspend", BOTS[2])),
+        Action(1600.0, "expire", BOTS[1], 60.0),
     ]
     names = _flat(_USERS_DO)
     for _ in range(drawn.randint(0, 12)):
