@@ -291,7 +291,8 @@ class Witness:
         credentials = ClientCredentials(client_id, Sensitive(held.content["secret"]))
         if realm.authenticated(credentials) is None:
             return "its secret is refused"
-        for server in SERVERS:
+        # What the Secret held before is nobody's: there are no pods, and the operator knows that.
+        for server in SERVERS if held.until == float("inf") else ():
             listed = self.listed(server)
             well = held.content.get("list") in listed
             if self._excused(server, well=well, kind=POD_IDENTITY) or well:
