@@ -216,6 +216,8 @@ class Aftermath:
                 self._fail("10", f"{key} still has a user: {ready} {reason} {message}")
             return
         if self._hands.is_narrow and NARROW in body["spec"]["realmRoles"]:
+            if mine and user is not None and self._servers.realm.role(NARROW).role_id in user.role_ids:
+                self._fail("10", f"{key} still holds {NARROW}")
             return
         if ready != "True" or not mine:
             self._fail("convergence", f"{key} is not Ready: {reason} {message}")

@@ -17,8 +17,8 @@ BOTS = ("site-a/trainer", "site-a/scout", "site-b/trainer", "site-a/taken", "sit
 """Some meet a stranger: his client `site-a/taken`, his entry `site-b/squatted`, his Secret where one mounts scout."""
 SERVERS = ("site-a/aggregator",)
 """They list the opaque tokens of all bots, of both namespaces."""
-USERS = ("site-a/ana", "site-b/bo", "site-b/foreign")
-"""The last one meets a stranger of that name."""
+USERS = ("site-a/ana", "site-b/bo", "site-b/foreign", "site-a/cy")
+"""`foreign` meets a stranger of that name."""
 FORBIDDEN = "fl-root"
 """A role that no rule ever grants."""
 BY_HAND = "fl-by-hand"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _PACKAGE = ROOT / "operator" / "fedid"
-DRILLS = (0, 2)
+DRILLS = (0, 6)
 """Seeds of the drills of which one has to find a planted bug; without one, nothing is found in them."""
 
 
@@ -68,12 +68,6 @@ MUTATIONS = (
         "if finalizer:",
     ),
     Mutation(
-        "2",
-        "reconcile/server_identity.py",
-        "return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]",
-        "return bots",
-    ),
-    Mutation(
         "3",
         "reconcile/bot_secret.py",
         "data = client_entry(bot.desired, facts.secret, facts.previous_secret)",
@@ -82,7 +76,10 @@ MUTATIONS = (
     Mutation("4", "domain/rotation.py", "else life * (2 / 3)", "else life * 3"),
     Mutation("4", "reconcile/bot_client.py", "self._wake_consumers(body, published, anyway=facts.published)", "pass"),
     Mutation(
-        "4", "domain/token_plan.py", "return taken is None or held.pending_fingerprint in taken or", "return True or"
+        "4",
+        "reconcile/accepted_tokens.py",
+        '("fingerprint", "previousFingerprint", "pendingFingerprint")',
+        '("fingerprint", "pendingFingerprint")',
     ),
     Mutation("5", "reconcile/status.py", "    if not patch:", "    if False:"),
     Mutation("5", "reconcile/pod_secret.py", "if found is not None and _same(wanted, found):", "if False:"),
@@ -106,11 +103,18 @@ MUTATIONS = (
     ),
     Mutation("9", "engine/lease.py", "return max(0.0, self._timing.fence_after_seconds - passed)", "return 1.0"),
     Mutation("10", "domain/judgement.py", "found.unlisted.setdefault(ask, []).append(part)", "used.add(0)"),
+    Mutation("10", "reconcile/federation.py", "known.grants, known.federation = grants, federation", "pass"),
     Mutation("11", "domain/naming.py", 'return f"{installation_id}/{uid}"', 'return f"{installation_id}/{uid[:0]}"'),
     Mutation("end", "reconcile/bot_at_authority.py", "await provider.delete_client(client.client_uuid)", "pass"),
     Mutation("end", "reconcile/bot_teardown.py", "await store.destroy(path, owner)", "pass"),
     Mutation("end", "reconcile/bot_teardown.py", "        await without_finalizer(self._world, body)", "        pass"),
     Mutation("end", "reconcile/bot_client.py", "        if suspension is not None:", "        if False:"),
+    Mutation(
+        "end",
+        "reconcile/server_identity.py",
+        "return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]",
+        "return bots",
+    ),
     Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(
