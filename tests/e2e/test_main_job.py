@@ -143,7 +143,7 @@ def test_a_token_of_a_deleted_bot_stays_dead_when_the_client_id_is_created_anew(
 
 def test_a_token_is_renewed_before_it_expires(tenant: Tenant, authority: Authority) -> None:
     """A consumer that holds the mounted file always holds a living token, and the old one is not ended early."""
-    tenant.apply(bot("trainer", tokens=[{"name": "default", "lifetime": "12s"}]), pod_identity("trainer"))
+    tenant.apply(bot("trainer", tokens=[{"name": "default", "lifetime": "30s"}]), pod_identity("trainer"))
     tenant.ready("PodIdentity", "trainer")
     first = tenant.mounted("trainer", "token")
 

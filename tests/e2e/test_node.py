@@ -65,7 +65,7 @@ def _walk(root: Path) -> Iterator[Path]:
 def test_a_renewed_token_is_in_the_file_of_a_pod_and_goes_with_its_bot(tenant: Tenant, authority: Authority) -> None:
     """The pod reads what was mounted, sees two renewals without a restart, and nothing once the bot is deleted."""
     tenant.apply(
-        bot("trainer", tokens=[{"name": "default", "lifetime": "15s"}]),
+        bot("trainer", tokens=[{"name": "default", "lifetime": "30s"}]),
         pod_identity("trainer", pods={"selector": {"matchLabels": {"app": "trainer"}}}),
     )
     tenant.ready("PodIdentity", "trainer")

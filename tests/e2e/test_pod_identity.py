@@ -224,7 +224,7 @@ def test_a_mount_of_version_1_serves_a_whole_life(
 ) -> None:
     """Made, mounted, renewed, repaired, a token taken away, deleted with proof: without versions or metadata."""
     reference = {"federationRef": {"name": first_version}}
-    short = [{"name": "default", "lifetime": "12s"}, {"name": "uploads", "lifetime": "12s"}]
+    short = [{"name": "default", "lifetime": "30s"}, {"name": "uploads", "lifetime": "30s"}]
     tenant.apply(bot("trainer", tokens=short, **reference), pod_identity("trainer"))
     tenant.ready("PodIdentity", "trainer")
     base = f"fedid/{tenant.namespace}/bots/trainer"

@@ -21,7 +21,7 @@ from tests.testbed.operator_process import mint_operator_tokens
 from tests.testbed.stack import Stack
 
 SHIFTED = Path(__file__).parent / "shifted_clock"
-SHORT = [{"name": "default", "lifetime": "20s"}]
+SHORT = [{"name": "default", "lifetime": "30s"}]
 
 
 @pytest.fixture(params=[-180, 180], ids=["three minutes behind", "three minutes ahead"])
