@@ -18,9 +18,9 @@ EACH_KIND = pytest.mark.parametrize("kind", sorted(KINDS))
 
 
 class Racing(SmallOperator):
-    """Removes the first object of a kind that gets a finalizer, once it has it."""
+    """Removes the first object of a kind that gets a finalizer, once it has it, or even was looked for once more."""
 
-    def __init__(self, kind: str, *, seen: bool = True) -> None:
+    def __init__(self, kind: str, *, seen: bool = True, late: bool = True) -> None:
         """Be about to; with `seen`, the watch tells of it at once, else only when somebody writes to it."""
         super().__init__()
         spec = self.cluster.bodies[ObjectKey(FEDERATION, "", "local")]["spec"]
@@ -28,18 +28,30 @@ class Racing(SmallOperator):
         self.kind = kind
         self.removed = 0
         self._seen_at_once = seen
-        self._set = self.cluster.set_finalizers
-        self.cluster.set_finalizers = self._set_and_remove  # type: ignore[method-assign]
+        self._set, self._read = self.cluster.set_finalizers, self.cluster.read
+        if late:
+            self.cluster.read = self._read_and_remove  # type: ignore[method-assign]
+        else:
+            self.cluster.set_finalizers = self._set_and_remove  # type: ignore[method-assign]
 
     async def _set_and_remove(self, body: Any, finalizers: tuple[str, ...]) -> Any:
         written = await self._set(body, finalizers)
-        if body["kind"] == self.kind and finalizers and not self.removed:
+        if body["kind"] == self.kind and finalizers:
+            self._remove(body["metadata"]["name"])
+        return written
+
+    async def _read_and_remove(self, kind: str, namespace: str, name: str) -> Any:
+        found = await self._read(kind, namespace, name)
+        if kind == self.kind and found is not None and found["metadata"].get("finalizers"):
+            self._remove(name)
+        return found
+
+    def _remove(self, name: str) -> None:
+        if not self.removed:
             self.removed += 1
-            key = ObjectKey(self.kind, NAMESPACE, body["metadata"]["name"])
-            gone = self.cluster.bodies.pop(key)
+            gone = self.cluster.bodies.pop(ObjectKey(self.kind, NAMESPACE, name))
             if self._seen_at_once:
                 self.cluster.on_change(gone, True)
-        return written
 
     def left(self) -> list[str]:
         """Return what Keycloak and Vault hold for namespaces."""
@@ -47,6 +59,20 @@ class Racing(SmallOperator):
         entries = [path for path, entry in self.store.entries.items() if NAMESPACE in path and entry.shown(now)]
         clients = [one.client_id for one in realm.clients.values() if one.client_id.startswith(NAMESPACE)]
         return [*clients, *(user.record.username for user in realm.users.values()), *entries]
+
+
+@EACH_KIND
+@pytest.mark.parametrize("seen", [True, False])
+async def test_nothing_is_made_for_one_that_is_gone_by_then(kind: str, *, seen: bool) -> None:
+    """So a crash in these seconds leaves nothing behind."""
+    operator = Racing(kind, seen=seen, late=False)
+    operator.cluster.apply(kind, NAMESPACE, "one", KINDS[kind])
+    await operator.advance(30)
+    assert operator.removed == 1
+    assert operator.left() == []
+    made = {call.operation for call in operator.provider.calls} & {"create_client", "create_user", "mint"}
+    assert made == set()
+    assert [call for call in operator.store.writes if NAMESPACE in call.path and call.operation != "destroy"] == []
 
 
 @EACH_KIND

@@ -25,7 +25,7 @@ from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_application import BotApplication
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_observation import observe_bot, observe_keys, recorded_in
-from fedid.reconcile.gate import LOOK_PERIOD
+from fedid.reconcile.gate import LOOK_PERIOD, require_still_there
 from fedid.reconcile.roles import existing_roles, existing_scopes
 from fedid.reconcile.status import ready_at_generation, was_taken
 from fedid.reconcile.world import Backends, World
@@ -74,6 +74,8 @@ class BotConvergence:
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         look = not fresh or bool(status.get("revocation")) or self._secret_matters(one)
         begun = await observe_keys(backends, meta.key, desired) if never_made else None
+        if never_made:
+            await require_still_there(world, meta)
         if never_made and not (begun is not None and begun.data) and not was_taken(status):
             # What was never created is created: a 409 tells if a crash came between the create and the status. A key
             # in Vault tells so too, and then that one is to be used. Where somebody else's client was in the way, it

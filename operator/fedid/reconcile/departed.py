@@ -1,8 +1,9 @@
 """Objects that went while they were first held, and what is known of them, so that what was made of them ends too.
 
 A deletion that the API server begins before our finalizer is on may still remove the object right after: it tries again
-against the newer version, and does not look for finalizers anew. The pass that has just set it then makes a client and
-tokens for nobody. So the object is kept here until a pass has seen it alive, and is taken down from memory otherwise.
+against the newer version, and does not look for finalizers anew. The pass that has just set it would then make a client
+and tokens for nobody. So it looks for the object once more before it makes anything (`gate.require_still_there`); and
+should it go even later, it is kept here until a pass has seen it alive, and is taken down from memory otherwise.
 A restart in between loses it; then it is an orphan, which is told.
 
 Source: k8s.io/apiserver 0.36, `conditionalDelete` of pkg/storage/etcd3/store.go, called once `Delete` of
@@ -31,6 +32,10 @@ class Departed:
     def begun(self, body: Body) -> None:
         """Remember an object that has just got our finalizer."""
         self._begun[meta_of(body).key] = body
+
+    def may_have(self, key: ObjectKey) -> bool:
+        """Tell whether an object got our finalizer, and no whole pass has ended with it since."""
+        return key in self._begun
 
     def alive(self, key: ObjectKey) -> None:
         """Take note that the object was there when a whole pass had ended."""

@@ -163,6 +163,26 @@ async def with_finalizer(world: World, body: Body, finalizer: str = FINALIZER) -
     return written
 
 
+async def require_still_there(world: World, meta: Meta, *, anyway: bool = False) -> None:
+    """See that an object which has just got our finalizer did not go all the same, before anything is made for it.
+
+    Args:
+        world: Collaborators.
+        meta: Of the object.
+        anyway: Also if it got the finalizer long ago.
+
+    Raises:
+        StaleObjectError: It is gone.
+    """
+    if not anyway and not world.departed.may_have(meta.key):
+        return
+    fresh = await world.cluster.read(meta.key.kind, meta.key.namespace, meta.key.name)
+    if fresh is None or meta_of(fresh).uid != meta.uid:
+        world.directory.remove(meta.key, meta.uid)
+        message = f"{meta.key} is gone"
+        raise StaleObjectError(message)
+
+
 async def without_finalizer(world: World, body: Body, *finalizers: str) -> None:
     """Take finalizers of ours off, by default `FINALIZER`; the last thing that happens to an object.
 

@@ -36,7 +36,13 @@ from fedid.errors import (
 from fedid.platforms.identity import OidcClient
 from fedid.reconcile.bot_context import BotFacts
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.gate import granted_condition, judged_as_before, require_usable, with_finalizer
+from fedid.reconcile.gate import (
+    granted_condition,
+    judged_as_before,
+    require_still_there,
+    require_usable,
+    with_finalizer,
+)
 from fedid.reconcile.judging import judged, judgement_fields
 from fedid.reconcile.oidc_client_pass import ClientPass, recorded_of, secret_due_at, synced_condition
 from fedid.reconcile.oidc_client_steps import OidcClientSteps
@@ -132,6 +138,8 @@ class OidcClients:
             world.freshness.expire(meta.key)
         fresh = world.freshness.is_fresh(meta.key, meta.uid, meta.generation, world.clock.monotonic())
         one = ClientPass(body, meta, backends, verdict, rotation_request(meta.annotations), fresh, world.clock.now())
+        if not (body.get("status") or {}).get("oidcClient"):
+            await require_still_there(world, meta)
         main = desired[0]
         facts = await self._main(one, main)
         second = await self._second(one, desired[1] if len(desired) > 1 else None)

@@ -30,6 +30,7 @@ from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.gate import (
     backends_of,
     granted_condition,
+    require_still_there,
     require_usable,
     with_finalizer,
     without_finalizer,
@@ -89,6 +90,7 @@ class PodNodes:
         body = await with_finalizer(world, body)
         told = _told(body)
         if not told:
+            await require_still_there(world, meta)
             # Before anything is made: the bot, which leads to the Federation, may be gone when it has to end.
             told = {"url": url, "federation": federation} | ({"account": BOT} if options.as_bot else {})
             kept = kept_conditions(body, _KEPT)

@@ -10,10 +10,11 @@ from datetime import datetime
 from fedid.domain.conditions import rfc3339
 from fedid.domain.content_digest import content_digest
 from fedid.domain.pod_identity import PodIdentity
-from fedid.domain.resources import Body, Meta, meta_of
+from fedid.domain.resources import Body, Meta
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
-from fedid.errors import BackendUnavailableError, OwnershipConflictError, StaleObjectError
+from fedid.errors import BackendUnavailableError, OwnershipConflictError
+from fedid.reconcile.gate import require_still_there
 from fedid.reconcile.world import World
 
 __all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest"]
@@ -73,7 +74,8 @@ class PodSecrets:
         if found is not None and fixed:
             await cluster.delete_secret(found.namespace, found.name, found.uid or "")
         if found is None and (body.get("status") or {}).get("delivered"):
-            await self._require_still_there(meta)
+            # Its Secret goes with it, and the watches may tell of that one first.
+            await require_still_there(self._world, meta, anyway=True)
         if found is None or fixed:
             written = await cluster.create_secret(wanted)
             if written is None:
@@ -95,17 +97,6 @@ class PodSecrets:
             await self._tell_repair(body, what)
         changed = found is None or fixed or dict(wanted.data) != dict(found.data)
         return Written(written, changed=changed, created=found is None)
-
-    async def _require_still_there(self, meta: Meta) -> None:
-        """See that the object was not deleted: its Secret goes with it, and the watches may tell of that one first.
-
-        Raises:
-            StaleObjectError: It is gone.
-        """
-        fresh = await self._world.cluster.read(meta.key.kind, meta.key.namespace, meta.key.name)
-        if fresh is None or meta_of(fresh).uid != meta.uid:
-            message = f"{meta.key} is gone"
-            raise StaleObjectError(message)
 
     async def _own_secret(self, meta: Meta, name: str) -> MountedSecret | None:
         """Return our Secret, None if the name is free.

@@ -14,7 +14,7 @@ from fedid.domain.user import DesiredUser, applied_by, applied_in, desired_user
 from fedid.domain.user_plan import plan_user
 from fedid.domain.user_steps import CreateUser, LinkIdentity, Notice, ObservedUser, StagePassword, UserStep
 from fedid.errors import BackendUnavailableError
-from fedid.reconcile.gate import judged_as_before
+from fedid.reconcile.gate import judged_as_before, require_still_there
 from fedid.reconcile.roles import existing_roles
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.user_application import UserApplication, repair
@@ -59,6 +59,8 @@ class UserConvergence:
         group_ids = await existing_groups(desired.groups, backends)
         known_id = (body.get("status") or {}).get("userId")
         rules = await rules_for(desired, backends, new=known_id is None)
+        if known_id is None:
+            await require_still_there(self._world, spec.meta)
         password = UserPassword(self._world, body, backends)
         body = await self._announce(body, desired)
         status = body.get("status") or {}
