@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -103,6 +104,24 @@ async def test_a_client_sees_a_token_only_once_the_server_takes_it() -> None:
     assert loop.presented() == loop.vault()["token"]
     assert loop.ready(POD_IDENTITY, "trainer") == ("True", "Ready")
     assert loop.status(POD_IDENTITY, "aggregator")["acceptedBots"] == 1
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_client_waits_for_the_server_whatever_the_operators_clock_shows(
+    off: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token is as old as Keycloak's clock says: a machine that is ahead has not waited for an hour already."""
+    loop = Loop()
+    right = loop.clock.now
+    monkeypatch.setattr(loop.clock, "now", lambda: right() + off)
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", BOT, labels=LABELS)
+    loop.cluster.apply(POD_IDENTITY, NAMESPACE, "aggregator", server())
+    loop.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", CLIENT)
+    await loop.advance(2)
+    assert loop.presented() == ""
+    await loop.advance(5)
+    assert loop.presented() == loop.vault()["token"]
+    assert loop.presented() in loop.taken()
 
 
 async def test_a_rotation_refuses_nobody_at_any_instant() -> None:

@@ -172,9 +172,10 @@ class ClientIdentities:
         """
         held = ((body.get("status") or {}).get("bot") or {}).get("tokens") or ()
         mounted = {entry.get("fingerprint") for entry in held}
-        now = self._world.clock.now()
+        # The token's age by the clock that dated it, and what servers will have by the one that dated that.
+        now, realms_now = self._world.clock.now(), realm_now(self._world, bot)
         for name, taken in self._acceptance.taken(bot, marks).items():
-            waited = now - stored.opaque[name].issued_at
+            waited = realms_now - stored.opaque[name].issued_at
             if marks[name] in taken.everywhere or marks[name] in mounted or waited >= PATIENCE:
                 continue
             left = PATIENCE - waited
