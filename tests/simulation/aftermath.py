@@ -22,6 +22,7 @@ _RENEWAL_SECONDS = 15.0
 _MOST_WAITS = 200
 _NEXT_LOOK_SECONDS = 300.0
 """Between looks whether everything is in order."""
+_DUE = ("nextRotationAt", "previousEndsAt")
 _STRANGE = {"site-a/taken", "site-b/squatted", "site-b/foreign"}
 
 
@@ -106,7 +107,7 @@ class Aftermath:
         due = set()
         for key, body in self._servers.cluster.bodies.items():
             if key.kind == BOT_CLIENT and _earliest(body) < latest:
-                due.add(f"{key.namespace}/{key.name}")
+                due |= {f"{key.namespace}/{key.name}", *SERVERS}
         return due
 
     def _writes(self, due: set[str]) -> list[Any]:
@@ -264,9 +265,8 @@ def _told(body: Any) -> tuple[str, str, str]:
 def _earliest(body: Any) -> float:
     """Return the next instant (POSIX seconds) at which something of a bot changes by itself."""
     status = body.get("status") or {}
-    texts = [status.get("nextRotationAt"), *(one.get("nextRotationAt") for one in status.get("tokens") or ())]
-    texts.append((status.get("secret") or {}).get("nextRotationAt"))
-    texts.append((status.get("secret") or {}).get("previousEndsAt"))
+    made = [status.get("secret") or {}, *(status.get("tokens") or ())]
+    texts = [status.get("nextRotationAt"), *(one.get(name) for one in made for name in _DUE)]
     return min((datetime.fromisoformat(text).timestamp() for text in texts if text), default=float("inf"))
 
 
@@ -279,4 +279,4 @@ def _newest(body: Any) -> float:
 
 def _is_about(target: str, name: str) -> bool:
     namespace, _, bot = name.partition("/")
-    return f"{namespace}/{bot}" in target or f"{namespace}/bots/{bot}/" in target
+    return any(part in target for part in (f"{namespace}/{bot}", f"{namespace}/bots/{bot}/", f"{namespace}.{bot}."))
