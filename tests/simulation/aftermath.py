@@ -193,8 +193,10 @@ class Aftermath:
         wanted: set[str] = set()
         for bot, one in self._servers.cluster.bodies.items():
             if bot.kind == BOT_CLIENT and "deletionTimestamp" not in one["metadata"]:
-                entry = self._servers.store.data_of(f"fedid/{bot.namespace}/bots/{bot.name}/tokens/list")
-                wanted |= {entry[name] for name in OPAQUE if name in entry}
+                path = f"fedid/{bot.namespace}/bots/{bot.name}/tokens/list"
+                entry, data = self._servers.store.entries.get(path), self._servers.store.data_of(path)
+                if entry and entry.mark and entry.mark.owner == self._servers.mark(one["metadata"]["uid"]):
+                    wanted |= {data[name] for name in OPAQUE if name in data}
         if (listed := self._witness.listed(f"{key.namespace}/{key.name}")) != wanted:
             self._fail(
                 "convergence", f"{key} lists {len(listed - wanted)} tokens too many, {len(wanted - listed)} too few"
