@@ -48,6 +48,7 @@ from fedid.reconcile.bot_keys import KeySteps, listed_by
 from fedid.reconcile.bot_secret import SecretSteps
 from fedid.reconcile.bot_subject import require_subject_is_free
 from fedid.reconcile.bot_tokens import BotTokenSteps
+from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.roles import ask_of, role_names, scope_names
 from fedid.reconcile.status import was_taken
 from fedid.reconcile.world import Backends, World
@@ -258,10 +259,7 @@ class BotApplication:
         repaired = [text for step in told if (text := _repair(step, remade)) is not None]
         if not repaired or status.get("clientUuid") is None:
             return
-        message = f"Changed by hand and put back: {', '.join(repaired)}"
-        await self._world.cluster.emit(
-            self._body, reason="DriftRepaired", message=message, warning=True, action="Repair"
-        )
+        await tell_repair(self._world, self._body, repaired)
 
 
 def _repair(step: BotStep, remade: set[str]) -> str | None:

@@ -15,6 +15,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.errors import BackendUnavailableError, OwnershipConflictError
 from fedid.reconcile.gate import require_still_there
+from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.world import World
 
 __all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest"]
@@ -94,7 +95,7 @@ class PodSecrets:
         self._wrote(written)
         self._world.audit("WriteSecret", key=meta.key, secret=spec.secret_name, keys=sorted(wanted.data))
         if what := _changed_by_hand(body, wanted, found):
-            await self._tell_repair(body, what)
+            await tell_repair(self._world, body, [what])
         changed = found is None or fixed or dict(wanted.data) != dict(found.data)
         return Written(written, changed=changed, created=found is None)
 
@@ -151,10 +152,6 @@ class PodSecrets:
         found = await self._world.cluster.read_secret(spec.meta.key.namespace, former)
         if found is not None and found.owner_uid == spec.meta.uid:
             await self._world.cluster.delete_secret(found.namespace, found.name, found.uid or "")
-
-    async def _tell_repair(self, body: Body, what: str) -> None:
-        message = f"Changed by hand and put back: {what}"
-        await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
 
     def _wrote(self, secret: MountedSecret) -> None:
         self._world.directory.wrote_secret(secret.namespace, secret.name, secret.resource_version)

@@ -15,6 +15,7 @@ from fedid.domain.user_plan import plan_user
 from fedid.domain.user_steps import CreateUser, LinkIdentity, Notice, ObservedUser, StagePassword, UserStep
 from fedid.errors import BackendUnavailableError
 from fedid.reconcile.gate import judged_as_before, require_still_there
+from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.roles import existing_roles
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.user_application import UserApplication, repair
@@ -128,5 +129,4 @@ class UserConvergence:
         made_anew = [step for step in plan if isinstance(step, CreateUser)]  # it took its groups and roles along
         changes = list(filter(None, map(repair, made_anew or plan)))
         if changes:
-            message = f"Changed by hand and put back: {', '.join(changes)}"
-            await self._world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
+            await tell_repair(self._world, body, changes)

@@ -23,6 +23,7 @@ from fedid.errors import BackendUnavailableError, Error, OwnershipConflictError,
 from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
 from fedid.reconcile.members import require_tuples_gone
 from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
+from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.retention import decide_retention, is_retained, revocation_of
 from fedid.reconcile.status import newest_of, proof_of, write_status
 from fedid.reconcile.user_observation import own_user
@@ -109,8 +110,7 @@ class UserTeardown:
         proof = proof_of(body)
         if user is not None and user.user_id is not None and (user.enabled or not held):
             if held:
-                message = "Changed by hand and put back: enabled"
-                await world.cluster.emit(body, reason="DriftRepaired", message=message, warning=True, action="Repair")
+                await tell_repair(world, body, ["enabled"])
             body = await self._witness(body, user, backends, {"reason": str(suspension.reason)})
             ended = await self._disable(user, backends)
             now = world.clock.now()
