@@ -17,7 +17,7 @@ from fedid.engine import Priority
 from fedid.errors import BackendError, Error, InvalidSpecError, NotReadyError
 from fedid.platforms.identity import AcceptedBot
 from fedid.reconcile.bot_paths import BotPaths
-from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.gate import backends_of, federation_of
 from fedid.reconcile.pod_secret import PodSecrets
 from fedid.reconcile.world import World
 
@@ -94,8 +94,7 @@ class AcceptedTokens:
             NotReadyError: Its Federation was not looked at yet, or the bot is about to tell of another token.
         """
         meta, status = meta_of(bot), bot.get("status") or {}
-        named = ((bot.get("spec") or {}).get("federationRef") or {}).get("name")
-        backends = backends_of(self._world, federation_name(self._world, named, status))
+        backends = backends_of(self._world, federation_of(self._world, bot))
         told = _told_token(bot, token)
         subject = status.get("serviceAccountSubject")
         if told is None or subject is None:

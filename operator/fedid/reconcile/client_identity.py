@@ -23,7 +23,7 @@ from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_observation import StoredCredentials, observe_stored
 from fedid.reconcile.bot_use import published_tokens, refusal_of
 from fedid.reconcile.copied_entries import begin, read_copied, with_copied
-from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_name, realm_now
+from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_of, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNode, PodNodes
 from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
@@ -74,9 +74,7 @@ class ClientIdentities:
             raise refusal
         if bot is None:
             return Outcome()
-        named = ((bot.get("spec") or {}).get("federationRef") or {}).get("name")
-        name = federation_name(self._world, named, bot.get("status") or {})
-        backends = backends_of(self._world, name)
+        backends = backends_of(self._world, federation_of(self._world, bot))
         if backends is None:
             return Outcome()
         if (source := copy_source(spec.platform, spec.options, spec.role)) is not None:

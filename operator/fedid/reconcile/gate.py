@@ -20,6 +20,7 @@ __all__ = [
     "UNSEEN_SECONDS",
     "backends_of",
     "federation_name",
+    "federation_of",
     "granted_condition",
     "judged_as_before",
     "pinned_federation",
@@ -59,11 +60,20 @@ def federation_name(world: World, named: str | None, status: Mapping[str, Any]) 
     raise NotReadyError(message, reason=Reason.FEDERATION_MISSING)
 
 
+def federation_of(world: World, body: Body) -> str:
+    """Return the Federation of an object, as its manifest and its status tell; see `federation_name`.
+
+    Raises:
+        NotReadyError: There is none, or two claim to be the default.
+    """
+    named = ((body.get("spec") or {}).get("federationRef") or {}).get("name")
+    return federation_name(world, named, body.get("status") or {})
+
+
 def pinned_federation(world: World, body: Body) -> str | None:
     """Return the Federation that the object is, or would be, pinned to; None if that cannot be told yet."""
-    named = ((body.get("spec") or {}).get("federationRef") or {}).get("name")
     try:
-        return federation_name(world, named, body.get("status") or {})
+        return federation_of(world, body)
     except NotReadyError:
         return None
 

@@ -33,7 +33,7 @@ from fedid.ports import TupleStore
 from fedid.reconcile.gate import (
     UNSEEN_SECONDS,
     backends_of,
-    federation_name,
+    federation_of,
     with_finalizer,
     without_finalizer,
 )
@@ -109,8 +109,7 @@ class PodMembers:
 
     async def _granted(self, body: Body, of: Membership) -> _Wanted:
         world, meta, status = self._world, meta_of(body), body.get("status") or {}
-        named = ((body.get("spec") or {}).get("federationRef") or {}).get("name")
-        federation = federation_name(world, named, status)
+        federation = federation_of(world, body)
         backends = backends_of(world, federation)
         if backends is None or not world.directory.knows_namespace(meta.key.namespace):
             # The grants are not known yet; what makes them known wakes this object.

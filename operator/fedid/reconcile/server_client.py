@@ -22,7 +22,7 @@ from fedid.errors import (
 )
 from fedid.platforms.identity import OidcClient
 from fedid.platforms.table import client_needs
-from fedid.reconcile.gate import backends_of, federation_name
+from fedid.reconcile.gate import backends_of, federation_of
 from fedid.reconcile.oidc_client import BroughtClient, OidcClients
 from fedid.reconcile.oidc_client_teardown import anything_made
 from fedid.reconcile.status import kept_conditions, newest_of
@@ -113,8 +113,7 @@ class ServerClients:
         if not meta.has_finalizer:
             return Outcome()
         try:
-            named = ((body.get("spec") or {}).get("federationRef") or {}).get("name")
-            backends = backends_of(self._world, status.get("federation") or federation_name(self._world, named, status))
+            backends = backends_of(self._world, status.get("federation") or federation_of(self._world, body))
             if backends is None:
                 return Outcome()  # the Federation is looked at first, and wakes this object
             finished = await self._clients.teardown.delete(body, _client_id(body, meta.key), backends)

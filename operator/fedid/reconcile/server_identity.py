@@ -159,7 +159,7 @@ class ServerIdentities:
         listed, credential = kept
         pods = await self._nudges.first(body, spec, [await self._secrets.deliver(body, spec, credential)])
         body = newest_of(self._world, body)
-        fields = {**pods, **self._fields_of(body, listed, credential)}
+        fields = {**pods, **self._fields_of(body, spec, listed, credential)}
         await write_status(self._world, body, None, fields)
         self._acceptance.wake({*accepted_bots(body), *(one.bot for one in listed)}, Priority.CHANGE)
 
@@ -181,12 +181,14 @@ class ServerIdentities:
         issuer_url = parse_federation(federation).keycloak.issuer_url
         return listed, Credential(files=render(ServedIdentity(issuer_url, by_bot(listed), None)))
 
-    def _fields_of(self, body: Body, listed: Sequence[AcceptedToken], credential: Credential) -> dict[str, Any]:
+    def _fields_of(
+        self, body: Body, spec: PodIdentity, listed: Sequence[AcceptedToken], credential: Credential
+    ) -> dict[str, Any]:
         """Return what a status tells of the content of the Secret."""
         return {
             "secretHash": credential.digest,
             "changedAt": changed_at(body, credential, self._world.clock.now()),
-            "acceptedBots": len({one.bot for one in listed}),
+            "acceptedBots": len({one.bot for one in listed}) if spec.accepts is not None else None,
             "accepted": [one.field() for one in listed] or None,
         }
 
@@ -222,12 +224,10 @@ class ServerIdentities:
             "keys": sorted(credential.files),
             "delivered": True,
             "residualWindow": residual_window(spec.platform, spec.options, spec.role),
-            **self._fields_of(latest, listed, credential),
+            **self._fields_of(latest, spec, listed, credential),
             **pods,
             **own.fields,
         }
-        if spec.accepts is None:
-            fields["acceptedBots"] = None
         before = accepted_bots(latest)
         self._world.rotation_lag.mounted(latest, fields, realm_now(self._world, latest))
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
