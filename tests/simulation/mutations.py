@@ -107,7 +107,7 @@ MUTATIONS = (
     Mutation("11", "domain/naming.py", 'return f"{installation_id}/{uid}"', 'return f"{installation_id}/{uid[:0]}"'),
     Mutation("end", "reconcile/bot_at_authority.py", "await provider.delete_client(client.client_uuid)", "pass"),
     Mutation("end", "reconcile/bot_teardown.py", "await store.destroy(path, owner)", "pass"),
-    Mutation("end", "reconcile/bot_teardown.py", "        await without_finalizer(self._world, body)", "        pass"),
+    Mutation("end", "reconcile/release.py", "    await without_finalizer(world, body)", "    pass"),
     Mutation("end", "reconcile/bot_client.py", "        if suspension is not None:", "        if False:"),
     Mutation(
         "end",

@@ -33,11 +33,12 @@ from fedid.reconcile.bot_nodes import waits_for_nodes
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_retention import BotRetention
-from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
+from fedid.reconcile.gate import backends_of, federation_name, with_finalizer
 from fedid.reconcile.members import require_tuples_gone
 from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
+from fedid.reconcile.release import let_go
 from fedid.reconcile.retention import decide_retention, is_retained, revocation_of
-from fedid.reconcile.status import kept_conditions, newest_of, proof_of, write_status
+from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import Backends, World
 
@@ -147,7 +148,9 @@ class BotTeardown:
             return False
         await self._retention.release(body, spec.client_id, backends)
         await self._tell_proof(body, evidence, backends)
-        await self._let_go(body, ending)
+        await let_go(self._world, body, ending, _MADE)
+        if ending is not None:
+            self._wake_consumers(meta_of(body))
         return True
 
     async def _gather(self, body: Body, spec: BotClient, backends: Backends) -> Evidence:
@@ -255,21 +258,6 @@ class BotTeardown:
         )
         message = f"Revocation proven for client {evidence.client_id}: {seen}; {proof}; {vault}"
         await leave_receipt(self._world, body, receipt, message=message)
-
-    async def _let_go(self, body: Body, ending: Condition | None) -> None:
-        """Take the finalizer off; where the object stays, forget what was made.
-
-        In this order: after a crash in between, the status still has the proof, and it is told again as it was. The
-        other way round nothing would be left to present, and a second run would tell that nothing ever was.
-        """
-        meta = meta_of(body)
-        self._world.freshness.expire(meta.key)
-        await without_finalizer(self._world, body)
-        if ending is not None:
-            body = newest_of(self._world, body)
-            told = (ending, *proof_of(body))
-            await write_status(self._world, body, told, dict.fromkeys(_MADE), generation=meta.generation)
-            self._wake_consumers(meta)
 
     def _wake_consumers(self, meta: Meta) -> None:
         for key in (*self._world.directory.pods_of_bot(meta.key), *self._acceptance.listing(meta.uid)):

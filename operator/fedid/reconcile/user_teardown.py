@@ -20,9 +20,10 @@ from fedid.domain.resources import Body, meta_of
 from fedid.domain.suspension import Suspension
 from fedid.engine import Outcome
 from fedid.errors import BackendUnavailableError, Error, OwnershipConflictError, StaleObjectError
-from fedid.reconcile.gate import backends_of, federation_name, with_finalizer, without_finalizer
+from fedid.reconcile.gate import backends_of, federation_name, with_finalizer
 from fedid.reconcile.members import require_tuples_gone
 from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
+from fedid.reconcile.release import let_go
 from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.retention import decide_retention, is_retained, revocation_of
 from fedid.reconcile.status import newest_of, proof_of, write_status
@@ -152,7 +153,7 @@ class UserTeardown:
                 await backends.identity_provider.update_user(replace(held, owner=None, object_name=None))
                 world.audit("ReleaseUser", key=meta.key, username=spec.username)
         await self._tell_proof(body, spec, backends)
-        await self._let_go(body, ending)
+        await let_go(self._world, body, ending, _MADE)
 
     async def _end(self, body: Body, spec: FederationUser, user: UserRecord | None, backends: Backends) -> Body:
         """End sessions and account, see that they are gone, and record it."""
@@ -244,16 +245,6 @@ class UserTeardown:
         )
         message = f"Revocation proven for user {spec.username}: {proof}{vault}{stays}"
         await leave_receipt(self._world, body, receipt, message=message)
-
-    async def _let_go(self, body: Body, ending: Condition | None) -> None:
-        """Take the finalizer off; where the object stays, forget what was made, in this order as with bots."""
-        meta = meta_of(body)
-        self._world.freshness.expire(meta.key)
-        await without_finalizer(self._world, body)
-        if ending is not None:
-            body = newest_of(self._world, body)
-            told = (ending, *proof_of(body))
-            await write_status(self._world, body, told, dict.fromkeys(_MADE), generation=meta.generation)
 
 
 def _evidence(body: Body, spec: FederationUser, backends: Backends, ended: str, at: datetime) -> tuple[Presented, ...]:
