@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -47,6 +47,8 @@ class Life(ABC):
     title: ClassVar[str]
     """As the table says it."""
     operations: ClassVar[tuple[Operation, ...]]
+    builds_on: ClassVar[Mapping[Operation, Operation]] = {}
+    """Operations that make other requests where another one was before."""
     tenant: Tenant
     authority: Authority
     federation: str

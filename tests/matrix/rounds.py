@@ -149,7 +149,8 @@ class Lifetime:
         if operation is Operation.CHANGE:
             relevant = {*Operation} - {Operation.CREATE}
         else:
-            relevant = {operation, *(after for after, before in FOLLOWS.items() if before is operation)}
+            later = {**FOLLOWS, **life.builds_on}
+            relevant = {operation, *(after for after, before in later.items() if before is operation)}
         return max(len(self.cells.get((type(life), one), ())) for one in relevant)
 
     def _armed(self, operation: Operation) -> dict[str, tuple[Life, Row, Column]]:

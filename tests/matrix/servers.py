@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -37,6 +38,8 @@ class Servers(Life):
         Operation.REVOKE_NOW,
         Operation.DELETE,
     )
+    # Of two secrets it is seen of both that they end.
+    builds_on: ClassVar[Mapping[Operation, Operation]] = {Operation.REVOKE_NOW: Operation.ROTATE}
     facts: dict[str, _Facts] = field(default_factory=dict)
 
     def act(self, operation: Operation, name: str) -> None:

@@ -169,3 +169,17 @@ def test_nobody_takes_part_in_what_nothing_is_cut_off_of(backend: Backend, monke
     asked = Counter(operation for operation, _ in life.asked)  # type: ignore[attr-defined]
     some = (Operation.CHANGE, Operation.ROTATE, Operation.OVERLAP_ENDS)
     assert asked == {Operation.CREATE: 4, Operation.DELETE: 4, **dict.fromkeys(some, 2)}
+
+
+def test_one_who_takes_part_has_gone_through_what_the_operation_builds_on(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would not make the requests that are to be cut off: nobody revokes two secrets who has one."""
+    monkeypatch.setattr(Counted, "operations", tuple(Operation))
+    monkeypatch.setattr(Counted, "builds_on", {Operation.REVOKE_NOW: Operation.ROTATE})
+    made = lifetime(backend, {(Counted, Operation.REVOKE_NOW): [(WRITE, Column.CUT)] * 2})
+    made.run()
+    (life,) = made.lives
+    asked = Counter(operation for operation, _ in life.asked)  # type: ignore[attr-defined]
+    some = (Operation.CHANGE, Operation.ROTATE, Operation.OVERLAP_ENDS, Operation.REVOKE_NOW)
+    assert asked == {Operation.CREATE: 4, Operation.DELETE: 4, **dict.fromkeys(some, 2)}
