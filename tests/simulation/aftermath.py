@@ -143,6 +143,8 @@ class Aftermath:
                 self._fail("10", f"{key} still holds {NARROW}")
             if mine and client is not None and (added := self._roles(client.client_uuid) - roles):
                 self._fail("convergence", f"{key} holds {sorted(added)} by hand")
+            if mine:  # what it was granted before, it keeps
+                self._look_at_published(key)
             return
         if ready != "True" or not mine or client is None:
             self._fail("convergence", f"{key} is not Ready: {reason} {message}")

@@ -111,7 +111,8 @@ def story_of(seed: int) -> Story:
         actions.append(_drawn(at, what, drawn, replicas))
         if drawn.random() < 0.4 and len(kinds) > 1:  # misfortunes like to come together
             also = drawn.choice(kinds[-1])
-            near = round(max(30.0, at + drawn.uniform(-1.0, 2.0)), 2)
+            # Before everything is healed, or what begins then would never be.
+            near = round(min(max(30.0, at + drawn.uniform(-1.0, 2.0)), length - 0.01), 2)
             actions.append(_drawn(near, also, drawn, replicas))
     return Story(
         seed=seed,
