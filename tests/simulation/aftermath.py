@@ -8,6 +8,7 @@ from typing import Any
 
 from fedid.domain.conditions import condition_of, rfc3339
 from fedid.domain.naming import ObjectKey
+from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
@@ -137,14 +138,7 @@ class Aftermath:
         roles = set(body["spec"]["realmRoles"])
         denied = FORBIDDEN in roles or (self._hands.is_narrow and NARROW in roles)
         if denied:
-            if ready == "True":
-                self._fail("10", f"{key} is Ready with more than it is granted")
-            if mine and self._hands.is_narrow and client is not None and NARROW in self._roles(client.client_uuid):
-                self._fail("10", f"{key} still holds {NARROW}")
-            if mine and client is not None and (added := self._roles(client.client_uuid) - roles):
-                self._fail("convergence", f"{key} holds {sorted(added)} by hand")
-            if mine:  # what it was granted before, it keeps
-                self._look_at_published(key)
+            self._look_at_denied(key, roles, client if mine else None)
             return
         if ready != "True" or not mine or client is None:
             self._fail("convergence", f"{key} is not Ready: {reason} {message}")
@@ -154,6 +148,22 @@ class Aftermath:
             self._fail("convergence", f"{key} could go without its end being proven")
         else:
             self._look_at_published(key)
+
+    def _look_at_denied(self, key: ObjectKey, wanted: set[str], client: ClientRecord | None) -> None:
+        """Check that a bot that is refused a role keeps what it had, and nothing that it is refused."""
+        body = self._servers.cluster.bodies[key]
+        if _told(body)[0] == "True":
+            self._fail("10", f"{key} is Ready with more than it is granted")
+        if client is None:
+            if (body.get("status") or {}).get("secret"):
+                self._fail("convergence", f"{key} has lost its client")
+            return
+        roles = self._roles(client.client_uuid)
+        if self._hands.is_narrow and NARROW in roles:
+            self._fail("10", f"{key} still holds {NARROW}")
+        if added := roles - wanted:
+            self._fail("convergence", f"{key} holds {sorted(added)} by hand")
+        self._look_at_published(key)
 
     def _is_in_the_way(self, key: ObjectKey) -> bool:
         """Tell whether something lies there of a former object of the name that a hand let go: nobody takes it over."""

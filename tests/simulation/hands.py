@@ -336,6 +336,7 @@ class Hands:
             weather.away_until = weather.loss_until = 0.0
         self.unseal()
         for replica in self._site.replicas:
+            replica.resume()
             replica.set_clock(0.0)
             replica.start()
             self._site.timeline.after(120.0, replica.start)

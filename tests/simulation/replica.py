@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class Replica:
         """What processes left to their loop's exception handler."""
         self._grave: list[Machine] = []
         self._main: asyncio.Task[None] | None = None
+        self._go_on: Callable[[], None] = lambda: None
 
     @property
     def identity(self) -> str:
@@ -79,8 +81,19 @@ class Replica:
         machine = self.machine
         if machine is None or machine.frozen:
             return
+        began, timeline = self.site.timeline.now, self.site.timeline
+
+        def go_on() -> None:
+            if machine.frozen:
+                machine.thaw(timeline.now - began if asleep else 0.0)
+
         machine.freeze()
-        self.site.timeline.after(seconds, lambda: machine.thaw(seconds if asleep else 0.0))
+        self._go_on = go_on
+        timeline.after(seconds, go_on)
+
+    def resume(self) -> None:
+        """Let the process go on, or wake its machine, before its time."""
+        self._go_on()
 
     def set_clock(self, offset: float) -> None:
         """Set its wall clock wrong by so much."""
