@@ -8,6 +8,7 @@ import pytest
 
 from tests.testbed.errors import StackError
 from tests.testbed.process import BOOT_ID, ServerProcess, parse_record, parse_stat, process_state
+from tests.testbed.progress import Progress, wait_until
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -83,7 +84,7 @@ def test_a_process_of_another_start_is_never_signalled(process: ServerProcess) -
 def test_a_command_that_does_not_exist_is_told_by_its_log(process: ServerProcess) -> None:
     """It begins, ends at once, and the log says why."""
     process.spawn(["/nowhere/server"], ENVIRONMENT)
-    process.stop()
+    wait_until(Progress(), "it did not end", 60, lambda: process.running() is None)
     assert "not found" in process.log_tail()
 
 
