@@ -11,6 +11,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 """Far more than anything takes on a busy two-core machine; only a red test waits that long."""
 _GLANCE_SECONDS = 0.1
+_LONGEST_GLANCE_SECONDS = 0.4
+_SLOWER = 1.1
+"""From look to look: what takes long is not seen any earlier by looks that take the cores from it."""
 
 
 def eventually(look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
@@ -19,7 +22,7 @@ def eventually(look: Callable[[], T | None], what: str, *, seconds: float = PATI
     Raises:
         AssertionError: None came in time; says what was waited for and the last answer.
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, _GLANCE_SECONDS
     while True:
         answer = look()
         if answer:
@@ -27,7 +30,8 @@ def eventually(look: Callable[[], T | None], what: str, *, seconds: float = PATI
         if time.monotonic() > deadline:
             message = f"not within {seconds:.0f} s: {what}; last seen: {answer!r}"
             raise AssertionError(message)
-        time.sleep(_GLANCE_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * _SLOWER, _LONGEST_GLANCE_SECONDS)
 
 
 def steadily(look: Callable[[], bool], what: str, *, seconds: float) -> None:
