@@ -30,8 +30,13 @@ down: $(STAMP) ## Stop the stack and remove what it kept
 status: $(STAMP) ## Say what of the stack is running
 	@$(RUN) -m tests.testbed status
 
-test: $(STAMP) lint ## Everything, real servers included
-	@$(RUN) -m pytest $(PYTEST_ARGS)
+# Most of the time a test waits for a server, so others run meanwhile, each worker on a stack of its own. Nothing is
+# built beside them.
+WORKERS ?= 3
+
+test: $(STAMP) lint ## Everything, real servers included; WORKERS=3 files of tests at a time
+	@$(RUN) -m tests.testbed prepare
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 crash-matrix: $(STAMP) ## Cut off every request in every way; SAMPLE=1: each once; RANDOM_RUNS=n: n lives under random faults; SEED=n
 	@PYTHONPATH=operator:. $(RUN) -m tests.matrix $(if $(SAMPLE),--sample) $(if $(RANDOM_RUNS),--random-runs $(RANDOM_RUNS)) $(if $(SEED),--seed $(SEED))

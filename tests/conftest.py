@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,21 +12,51 @@ import pytest
 
 from tests.consumers.consumer import Consumers
 from tests.testbed.bringup import down, up
+from tests.testbed.paths import StatePaths
 from tests.testbed.progress import Progress
 from tests.testbed.python_environments import BITFOUNT, PLATFORMS, ensure_environment, missing_release
 from tests.testbed.stack import Stack
 
+ON_A_QUIET_STACK = ("chart", "contract", "adapters", "cli", "crds")
+"""Folders whose tests use a stack in which nobody else does anything."""
+WITH_AN_OPERATOR = ("guide", "e2e")
+"""Folders whose tests run one, which goes on until the session ends. The others need no server."""
+
+WORKER = "PYTEST_XDIST_WORKER"
+"""Names the worker of a parallel run; not set without one."""
 _NAME = os.environ.get("TESTBED") or "test"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs a quiet stack; end with what needs none, to keep every worker busy to the end."""
+    order = (*ON_A_QUIET_STACK, *WITH_AN_OPERATOR)
+    rank = {folder: place for place, folder in enumerate(order)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(Path(__file__).parent).parts[0], len(order)))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take down what workers left that were interrupted: pytest-xdist does not wait until they have done so."""
+    if os.environ.get(WORKER) or os.environ.get("FEDID_KEEP_STACK"):
+        return
+    for number in range(config.getoption("numprocesses", None) or 0):
+        if StatePaths.of(name := f"{_NAME}-gw{number}").root.exists():
+            down(name)
+
+
+def own_name(name: str) -> str:
+    """Return the name of a stack that no other worker of a parallel run has."""
+    worker = os.environ.get(WORKER)
+    return f"{name}-{worker}" if worker else name
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The embedded stack with the chart installed and no operator; kept after the run with FEDID_KEEP_STACK=1."""
     progress = _progress(request)
-    stack = up(_NAME, operator=False, progress=progress)
+    stack = up(own_name(_NAME), operator=False, progress=progress)
     yield stack
     if not os.environ.get("FEDID_KEEP_STACK"):
-        down(_NAME, progress=progress)
+        down(stack.name, progress=progress)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +88,9 @@ def _progress(request: pytest.FixtureRequest) -> Progress:
     def say(line: str) -> None:
         nonlocal begun
         with capture.global_and_fixture_disabled():
-            print(line if begun else f"\n{line}", flush=True)
+            # Of a worker nobody sees the standard output.
+            out = sys.stderr if os.environ.get(WORKER) else sys.stdout
+            print(line if begun else f"\n{line}", file=out, flush=True)
         begun = True
 
     return Progress(say)

@@ -1,4 +1,4 @@
-"""Command line of the testbed: `python -m tests.testbed {build|up|down|status|env}`."""
+"""Command line of the testbed: `python -m tests.testbed {build|prepare|up|down|status|env}`."""
 
 import argparse
 import signal
@@ -8,9 +8,11 @@ from types import FrameType
 from tests.testbed.bringup import down, up
 from tests.testbed.build import ensure_binaries
 from tests.testbed.errors import CancelledError, StackError
+from tests.testbed.node.node import EXTRA_TOOLS, ensure_node
+from tests.testbed.node.requirements import node_wanted
 from tests.testbed.paths import stack_name
 from tests.testbed.progress import Progress
-from tests.testbed.python_environments import ENVIRONMENTS, ensure_environment
+from tests.testbed.python_environments import ENVIRONMENTS, ensure_environment, missing_release
 from tests.testbed.stack import Stack
 from tests.testbed.tools import GO_TOOLS
 
@@ -49,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--with", dest="extra", action="append", choices=optional, default=[])
     build.set_defaults(run=_build)
 
+    prepare = commands.add_parser("prepare", help="build all that the tests run, where it is not cached")
+    prepare.set_defaults(run=_prepare)
+
     begin = commands.add_parser("up", help="start the stack, or what is missing of it")
     begin.add_argument("--no-operator", action="store_true", help="only the servers")
     begin.add_argument("--no-chart", action="store_true", help="servers as they come, with nothing that fedid needs")
@@ -80,6 +85,20 @@ def _build(options: argparse.Namespace) -> None:
     print(f"{'java':24} {binaries.java_home}")
     for name, python in environments.items():
         print(f"{name:24} {python}")
+
+
+def _prepare(_options: argparse.Namespace) -> None:
+    """Build now what tests would else build while others wait for their servers on the same cores."""
+    progress = Progress()
+    with_node = node_wanted()
+    ensure_binaries(progress, {tool.name for tool in GO_TOOLS.values() if with_node or tool.name not in EXTRA_TOOLS})
+    if with_node:
+        ensure_node(progress)
+    for environment in ENVIRONMENTS.values():
+        if missing := missing_release(environment):
+            progress.say(f"{missing} Its tests are skipped.")
+        else:
+            ensure_environment(progress, environment)
 
 
 def _up(options: argparse.Namespace) -> None:
