@@ -158,5 +158,7 @@ async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    # Not `wait_for`: before Python 3.12 it swallows a cancellation at the instant at which what it waits for comes.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -1,0 +1,1 @@
+"""What runs the operator, and what it is told by watches."""
