@@ -16,6 +16,7 @@ from tests.e2e.authority import Authority
 from tests.e2e.operating import Proxies, apply_federation, federation, federation_ready
 from tests.e2e.running import OperatorProcess
 from tests.e2e.tenancy import Tenant
+from tests.matrix.lives import Operation
 from tests.matrix.matrix import Reference, prepared, run, run_again
 from tests.matrix.random_runs import random_runs
 from tests.matrix.results import Results
@@ -56,6 +57,8 @@ def _matrix(made: World, options: argparse.Namespace) -> tuple[str, bool]:
         _say(f"again with --seed {options.seed}")
     chance = random.Random(options.seed)  # noqa: S311 - not for a secret
     cells = reference.sample(chance) if options.sample else reference.every_cell()
+    if options.operation:
+        cells = {at: wanted for at, wanted in cells.items() if at[1] == options.operation}
     _say(f"{sum(map(len, cells.values()))} cells")
     results = run(made, reference, cells)
     if results.not_met():
@@ -80,6 +83,7 @@ def _random_runs(made: World, options: argparse.Namespace) -> tuple[str, bool]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--sample", action="store_true", help="each request once, in one of the five ways")
+    parser.add_argument("--operation", choices=[*map(str, Operation)], help="nothing else is cut off")
     parser.add_argument("--random-runs", type=int, default=0, help="instead: so many lives under random faults")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of chance")  # noqa: S311
     return parser
