@@ -12,7 +12,7 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from tests.simulation.estate import FORBIDDEN, NARROW, SERVERS
+from tests.simulation.estate import FORBIDDEN, NARROW, PORTALS, SERVERS
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
 from tests.simulation.witness import OPAQUE, Witness
@@ -58,9 +58,10 @@ class Aftermath:
             if written < len(cluster.writes) + len(store.writes):
                 continue  # the end of a former secret reaches the Secret's status last
             now = self._servers.realm.now().timestamp()
-            bots = [body for key, body in self._servers.cluster.bodies.items() if key.kind == BOT_CLIENT]
+            renewed = {BOT_CLIENT, POD_IDENTITY}
+            bodies = [body for key, body in self._servers.cluster.bodies.items() if key.kind in renewed]
             if all(
-                _newest(body) < now - _RENEWAL_SECONDS and _earliest(body) > now + _RENEWAL_SECONDS for body in bots
+                _newest(body) < now - _RENEWAL_SECONDS and _earliest(body) > now + _RENEWAL_SECONDS for body in bodies
             ):
                 return
 
@@ -81,6 +82,8 @@ class Aftermath:
                 self._look_at_user(key, body)
             elif f"{key.namespace}/{key.name}" in SERVERS:
                 self._look_at_server(key, body)
+            elif f"{key.namespace}/{key.name}" in PORTALS:
+                self._look_at_portal(key, body)
             else:
                 self._look_at_pod(key, body)
         self._look_for_orphans()
@@ -109,6 +112,8 @@ class Aftermath:
         for key, body in self._servers.cluster.bodies.items():
             if key.kind == BOT_CLIENT and _earliest(body) < latest:
                 due |= {f"{key.namespace}/{key.name}", *SERVERS}
+            if key.kind == POD_IDENTITY and _earliest(body) < latest:
+                due.add(f"{key.namespace}/{key.name}")
         return due
 
     def _writes(self, due: set[str]) -> list[Any]:
@@ -214,6 +219,28 @@ class Aftermath:
                 "convergence", f"{key} lists {len(listed - wanted)} tokens too many, {len(wanted - listed)} too few"
             )
 
+    def _look_at_portal(self, key: ObjectKey, body: Any) -> None:
+        """Check that Keycloak, Vault and the Secret agree about its client, which only a namespace of a rule has."""
+        ready, reason, message = _told(body)
+        client_id, path = f"{key.namespace}.{key.name}.server", f"fedid/{key.namespace}/pods/{key.name}/client"
+        client = self._servers.realm.client(client_id)
+        mine = client is not None and client.owner == self._servers.mark(body["metadata"]["uid"])
+        if not self._hands.labelled[key.namespace]:
+            if mine:
+                self._fail("convergence", f"{key} still has its client: {ready} {reason} {message}")
+            return
+        if ready != "True" or not mine or client is None:
+            self._fail("convergence", f"{key} is not Ready: {reason} {message}")
+            return
+        secret = self._servers.store.data_of(path).get("client_secret", "")
+        mounted = self._servers.cluster.secrets.get((key.namespace, key.name))
+        if not client.enabled or client.secret is None or client.secret.reveal() != secret:
+            self._fail("convergence", f"the secret of {key} in Vault is not its client's")
+        if {*client.uris.get("redirectUris", ())} != {*body["spec"]["oidcClient"]["redirectUris"]}:
+            self._fail("convergence", f"{key} is sent to {client.uris}")
+        if mounted is None or mounted.data["secret"].reveal() != secret:
+            self._fail("convergence", f"{key} mounts something else than what Vault holds")
+
     def _look_at_user(self, key: ObjectKey, body: Any) -> None:
         ready, reason, message = _told(body)
         user = self._servers.realm.user(key.name)
@@ -277,20 +304,25 @@ def _told(body: Any) -> tuple[str, str, str]:
 
 
 def _earliest(body: Any) -> float:
-    """Return the next instant (POSIX seconds) at which something of a bot changes by itself."""
-    status = body.get("status") or {}
-    made = [status.get("secret") or {}, *(status.get("tokens") or ())]
-    texts = [status.get("nextRotationAt"), *(one.get(name) for one in made for name in _DUE)]
+    """Return the next instant (POSIX seconds) at which something of a bot or a portal changes by itself."""
+    texts = [(body.get("status") or {}).get("nextRotationAt")]
+    texts += [one.get(name) for one in _credentials(body) for name in _DUE]
     return min((datetime.fromisoformat(text).timestamp() for text in texts if text), default=float("inf"))
 
 
 def _newest(body: Any) -> float:
-    """Return when the newest credential of a bot was issued (POSIX seconds)."""
-    status = body.get("status") or {}
-    texts = [one.get("issuedAt") for one in (*(status.get("tokens") or ()), status.get("secret") or {})]
+    """Return when the newest credential of a bot or a portal was issued (POSIX seconds)."""
+    texts = [one.get("issuedAt") for one in _credentials(body)]
     return max((datetime.fromisoformat(text).timestamp() for text in texts if text), default=0.0)
+
+
+def _credentials(body: Any) -> list[Any]:
+    """Return what a status tells of each credential."""
+    status = body.get("status") or {}
+    return [*(status.get("tokens") or ()), status.get("secret") or {}, status.get("oidcClient") or {}]
 
 
 def _is_about(target: str, name: str) -> bool:
     namespace, _, bot = name.partition("/")
-    return any(part in target for part in (f"{namespace}/{bot}", f"{namespace}/bots/{bot}/", f"{namespace}.{bot}."))
+    parts = (f"{namespace}/{bot}", f"{namespace}/bots/{bot}/", f"{namespace}/pods/{bot}/", f"{namespace}.{bot}.")
+    return any(part in target for part in parts)

@@ -17,6 +17,8 @@ BOTS = ("site-a/trainer", "site-a/scout", "site-b/trainer", "site-a/taken", "sit
 """Some meet a stranger: his client `site-a/taken`, his entry `site-b/squatted`, his Secret where one mounts scout."""
 SERVERS = ("site-a/aggregator",)
 """They list the opaque tokens of all bots, of both namespaces."""
+PORTALS = ("site-b/portal",)
+"""Servers that sign users in with a client of their own."""
 USERS = ("site-a/ana", "site-b/bo", "site-b/foreign", "site-a/cy")
 """`foreign` meets a stranger of that name."""
 FORBIDDEN = "fl-root"
@@ -28,10 +30,16 @@ NARROW = "fl-admin"
 TAKEN = {"fedid.io/server": "aggregator"}
 """Labels of a bot that the server accepts."""
 _LABEL = {"fedid.io/tenant": "true"}
+_PORTAL = "https://portal.example"
 _QUIET_PACE = {"defaults": {"resyncPeriod": "1h"}, "drift": {"eventsInterval": "5m"}}
 """What a Federation says where nobody tampers."""
 _EVERY_RULE = [
-    {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": ["fl-client", "fl-member"]},
+    {
+        "namespaces": {"selector": {"matchLabels": _LABEL}},
+        "realmRoles": ["fl-client", "fl-member"],
+        "oidcFlows": ["authorizationCode"],
+        "redirectUriPrefixes": [_PORTAL],
+    },
     {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": [NARROW]},
 ]
 
@@ -105,3 +113,13 @@ def server_spec() -> dict[str, Any]:
     platform = {"generic": {"files": {"tokens": "{tokens}"}}}
     pods = {"selector": {"matchLabels": {"app": "server"}}}
     return {"role": "server", "accepts": accepts, "platform": platform, "pods": pods}
+
+
+def portal_spec(variant: int, lifetime: float) -> dict[str, Any]:
+    """Return the spec of a server that signs users in: an address of its variant, a secret that changes as a bot's."""
+    rotation = {"every": f"{6 * lifetime:.0f}s", "overlap": f"{lifetime / 2:.0f}s"}
+    addresses = [f"{_PORTAL}/{variant}/callback"]
+    client = {"flows": ["authorizationCode"], "redirectUris": addresses, "secretRotation": rotation}
+    platform = {"generic": {"files": {"id": "{clientId}", "secret": "{clientSecret}"}}}
+    pods = {"selector": {"matchLabels": {"app": "portal"}}}
+    return {"role": "server", "oidcClient": client, "platform": platform, "pods": pods}

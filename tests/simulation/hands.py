@@ -15,12 +15,14 @@ from fedid.domain.sensitive import Sensitive
 from tests.simulation.estate import (
     BOTS,
     BY_HAND,
+    PORTALS,
     SERVERS,
     TAKEN,
     bot_spec,
     grant,
     label,
     pod_spec,
+    portal_spec,
     server_spec,
     user_spec,
 )
@@ -112,6 +114,24 @@ class Hands:
     def delete_pod(self, name: str, _how: Any) -> None:
         """Delete it."""
         self._servers.cluster.delete(POD_IDENTITY, *name.split("/"))
+
+    def create_portal(self, name: str, variant: Any) -> None:
+        """Apply a server that signs users in, or change its address."""
+        self._apply(POD_IDENTITY, name, portal_spec(variant, self._lifetime))
+
+    def rotate_portal(self, name: str, value: Any) -> None:
+        """Annotate it, which must not be felt by its pods."""
+        self._annotate(name, ROTATE, value, POD_IDENTITY)
+
+    def revoke_portal(self, name: str, value: Any) -> None:
+        """Ask for an end of its client and a new beginning."""
+        self._annotate(name, REVOKE_NOW, value, POD_IDENTITY)
+        self._witness.disturbed(name)
+
+    def delete_portal(self, name: str, _how: Any) -> None:
+        """Delete it."""
+        self._witness.disturbed(name)
+        self.delete_pod(name, 0)
 
     def create_server(self, name: str, _how: Any) -> None:
         """Apply a server that takes the tokens of all bots, if it is not there."""
@@ -358,11 +378,11 @@ class Hands:
         labels = TAKEN if kind == BOT_CLIENT else None
         self._servers.cluster.apply(kind, *name.split("/"), spec, labels=labels)
 
-    def _annotate(self, name: str, annotation: str, value: Any) -> None:
-        body = self._bot(name)
-        if body is not None:
+    def _annotate(self, name: str, annotation: str, value: Any, kind: str = BOT_CLIENT) -> None:
+        body = self._servers.cluster.bodies.get(self._key(kind, name))
+        if body is not None and "deletionTimestamp" not in body["metadata"]:
             annotations = {**body["metadata"].get("annotations", {}), annotation: value}
-            self._servers.cluster.apply(BOT_CLIENT, *name.split("/"), body["spec"], annotations=annotations)
+            self._servers.cluster.apply(kind, *name.split("/"), body["spec"], annotations=annotations)
 
     def _alter_user(self, name: str, **fields: Any) -> None:
         body = self._servers.cluster.bodies.get(self._key(FEDERATION_USER, name))
@@ -376,16 +396,17 @@ class Hands:
             self._site.timeline.after(0.3, lambda: self._once_gone(name, variant, until))
 
     def _client(self, name: str) -> ClientRecord | None:
-        """Return the client of a bot that is ours."""
+        """Return the client of a bot or of a portal that is ours."""
         self._witness.tampered(name)
-        client = self._servers.realm.client(name.replace("/", "."))
+        client_id = name.replace("/", ".") + (".server" if name in PORTALS else "")
+        client = self._servers.realm.client(client_id)
         return client if client is not None and client.owner else None
 
     def _account(self, client: ClientRecord) -> str:
         return str(self._servers.realm.account_of(client.client_uuid).record.user_id)
 
     def _disturb(self, namespace: str) -> None:
-        for name in (*BOTS, *SERVERS):
+        for name in (*BOTS, *SERVERS, *PORTALS):
             if name.startswith(namespace):
                 self._witness.disturbed(name)
 

@@ -115,6 +115,13 @@ MUTATIONS = (
         "return [bot for bot in bots if refusal_of(bot, meta_of(bot).key, now, namespace) is None]",
         "return bots",
     ),
+    Mutation("end", "reconcile/oidc_client_teardown.py", "await self._delete(body, uuid, name, backends)", "pass"),
+    Mutation(
+        "end",
+        "reconcile/oidc_client_teardown.py",
+        "if not await backends.secret_store.destroy(path, world.owner(meta.uid)):",
+        "if False:",
+    ),
     Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(

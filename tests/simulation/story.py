@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.estate import BOTS, NAMESPACES, SERVERS, USERS
+from tests.simulation.estate import BOTS, NAMESPACES, PORTALS, SERVERS, USERS
 from tests.simulation.timeline import chance
 
 __all__ = ["Action", "Story", "drill_of", "story_of"]
@@ -65,6 +65,7 @@ _USERS_DO = (
     *(("resume",) * 2, ("delete_bot",) * 3, ("recreate_bot",) * 2, ("create_pod",), ("delete_pod",)),
     *(("create_user",) * 2, ("change_user",), ("suspend_user",), ("resume_user",), ("delete_user",), ("log_in",)),
     *(("expire",) * 2, ("create_server",) * 2, ("delete_server",)),
+    *(("create_portal",) * 2, ("rotate_portal",) * 2, ("revoke_portal",), ("delete_portal",)),
     *(("unlabel",), ("label",), ("narrow",), ("widen",)),
 )
 _HANDS_DO = (
@@ -105,6 +106,7 @@ def story_of(seed: int) -> Story:
     kinds = [_flat(_USERS_DO)] if gentle else [_flat(_USERS_DO), _flat(_HANDS_DO), _flat(_BEFALLS), _flat(_BEFALLS)]
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(BOTS[:3], 5)]
     actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
+    actions.append(Action(10.0, "create_portal", PORTALS[0], 0))
     for _ in range(drawn.randint(3, 30)):
         at = round(drawn.uniform(30.0, length), 2)
         what = drawn.choice(drawn.choice(kinds))
@@ -135,6 +137,7 @@ def _quiet_story(seed: int, drawn: Random) -> Story:
     replicas = drawn.choice((1, 1, 2))
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(_CALM_BOTS)]
     actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
+    actions.append(Action(10.0, "create_portal", PORTALS[0], 0))
     for _ in range(drawn.randint(0, 8)):
         at = round(drawn.uniform(_START_SECONDS, _QUIET_SECONDS), 2)
         what = drawn.choice(_flat(drawn.choice((_USERS_DO, _BEFALLS))))
@@ -162,7 +165,7 @@ def drill_of(seed: int) -> Story:
     fixed = [
         *(Action(float(number), "create_bot", name, number % 2) for number, name in enumerate(BOTS, 5)),
         *(Action(float(number), "create_user", name, 1) for number, name in enumerate(USERS, 11)),
-        Action(4.0, "create_server", SERVERS[0]),
+        *(Action(4.0, "create_server", SERVERS[0]), Action(4.5, "create_portal", PORTALS[0], 0)),
         *(Action(60.0, "change_bot", BOTS[1], 3), Action(70.0, "log_in", user), Action(80.0, "suspend_user", user)),
         Action(65.0, "change_user", USERS[3], 2),
         *(Action(100.0, "rotate", bot, "all-1"), Action(1000.0, "recreate_bot", bot, 0), Action(1280.0, "narrow")),
@@ -171,6 +174,7 @@ def drill_of(seed: int) -> Story:
         *(Action(1400.0, "lose_client", BOTS[1]), Action(1401.0, "recreate_bot", BOTS[1], 0)),
         *(Action(1500.0, "delete_user", USERS[1]), Action(1550.0, "suspend", BOTS[2])),
         Action(1600.0, "expire", BOTS[1], 60.0),
+        *(Action(1350.0, "rotate_portal", PORTALS[0], "secret-1"), Action(1650.0, "delete_portal", PORTALS[0])),
     ]
     names = _flat(_USERS_DO)
     for _ in range(drawn.randint(0, 12)):
@@ -191,8 +195,12 @@ def _target(what: str, drawn: Random, replicas: int) -> str:
         return drawn.choice(NAMESPACES)
     if what.endswith("server"):
         return drawn.choice(SERVERS)
+    if what.endswith("portal"):
+        return drawn.choice(PORTALS)
     if what in {"empty_secret", "delete_secret"}:
-        return drawn.choice((*BOTS, *SERVERS))
+        return drawn.choice((*BOTS, *SERVERS, *PORTALS))
+    if what in {"lose_client", "regenerate", "disable_client"}:
+        return drawn.choice((*BOTS, *PORTALS))
     if what.endswith("user") or what == "log_in":
         return drawn.choice(USERS)
     return drawn.choice(BOTS) if what not in {"narrow", "widen", "seal"} else ""
@@ -200,13 +208,13 @@ def _target(what: str, drawn: Random, replicas: int) -> str:
 
 def _manner(what: str, drawn: Random) -> float | int | str:
     match what:
-        case "create_bot" | "recreate_bot" | "change_bot" | "create_user" | "change_user":
+        case "create_bot" | "recreate_bot" | "change_bot" | "create_user" | "change_user" | "create_portal":
             return drawn.randrange(4)
-        case "rotate":
+        case "rotate" | "rotate_portal":
             return drawn.choice(("token", "secret", "all")) + f"-{drawn.randrange(1000)}"
         case "expire":
             return round(drawn.choice((60.0, 900.0)) * drawn.random(), 2)
-        case "revoke_now":
+        case "revoke_now" | "revoke_portal":
             return f"because-{drawn.randrange(1000)}"
         case "crash":
             return round(drawn.choice((0.1, 5.0, 60.0)) * drawn.random(), 3)

@@ -14,12 +14,14 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.tokens import ClientCredentials
 from fedid.reconcile.bot_teardown import _MADE  # the fields by which a status claims that something exists
-from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, SERVERS
+from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, PORTALS, SERVERS
 from tests.simulation.network import KEYCLOAK, VAULT, Request
 from tests.simulation.scene import SECRET_MARKS, Site
 from tests.simulation.servers import WatchEvent
 
 _WORKERS = 16
+_CLAIMS = {BOT_CLIENT: _MADE, POD_IDENTITY: ("oidcClient",)}
+"""Fields of a status that claim that something exists in Keycloak or Vault."""
 OPAQUE = ("token", "previous_token", "pending_token")
 """Keys of an entry that hold one."""
 _SOON_SECONDS = 60.0
@@ -153,17 +155,17 @@ class Witness:
             return
         self._shown(repr(body.get("status")), f"status of {kind} {body['metadata']['name']}")
         uid = str(body["metadata"]["uid"])
-        if kind != BOT_CLIENT:
+        if kind not in _CLAIMS:
             return
         if body["metadata"].get("finalizers"):
             self._stripped.discard(uid)
         status = body.get("status") or {}
-        made = any(status.get(name) for name in _MADE)
+        made = any(status.get(name) for name in _CLAIMS[kind])
         if change == "DELETED":
             if uid in self._stripped:
                 self.released.add(uid)
             else:
-                self._end(uid, "its BotClient is gone")
+                self._end(uid, f"its {kind} is gone")
         elif uid in self._made and not made:
             self._end(uid, "its status says that it was withdrawn")
         if made:
@@ -225,8 +227,9 @@ class Witness:
         secret = data.get("client_secret")
         if secret and path.endswith("/client"):
             namespace, name = path.split("/")[1], path.split("/")[3]
-            client = self._servers.realm.client(f"{namespace}.{name}")
-            if client is not None and client.enabled and not self._excused(f"{namespace}/{name}"):
+            kind = POD_IDENTITY if (portal := f"{namespace}/{name}" in PORTALS) else BOT_CLIENT
+            client = self._servers.realm.client(f"{namespace}.{name}{'.server' if portal else ''}")
+            if client is not None and client.enabled and not self._excused(f"{namespace}/{name}", kind=kind):
                 known = {one.reveal() for one in (client.secret, client.previous_secret) if one is not None}
                 if secret not in known:
                     self.fail("3", f"{path} holds a secret that was never good")
@@ -277,8 +280,10 @@ class Witness:
                 continue
             current = [one for one in holdings if one.until > self._site.timeline.now]
             holdings[:] = current
-            why = next((why for one in current if (why := self._refused(name, one)) is not None), None)
-            if self._excused(name, well=why is None):
+            portal = name in PORTALS
+            refused = self._portal_refused if portal else self._refused
+            why = next((why for one in current if (why := refused(name, one)) is not None), None)
+            if self._excused(name, well=why is None, kind=POD_IDENTITY if portal else BOT_CLIENT):
                 continue
             if why is not None:
                 self.fail("4", f"a consumer of {name}: {why}")
@@ -309,6 +314,13 @@ class Witness:
         if expired:
             return None if self._may_be_late(held) else f"its token expired at {realm.tokens[token].expires_at}"
         return "its token is refused"
+
+    def _portal_refused(self, name: str, held: _Held) -> str | None:
+        """Return why Keycloak refuses the secret that a pod of a portal holds, None if it does not."""
+        if not (secret := held.content.get("secret")):
+            return "its Secret is empty" if held.until == float("inf") else None
+        credentials = ClientCredentials(name.replace("/", ".") + ".server", Sensitive(secret))
+        return "its secret is refused" if self._servers.realm.authenticated(credentials) is None else None
 
     def _may_be_late(self, held: _Held) -> bool:
         """Tell whether what expired may not have been renewed yet."""
@@ -344,7 +356,7 @@ class Witness:
 
     def _secret_changed(self, metadata: Any) -> None:
         name = f"{metadata['namespace']}/{metadata['name']}"
-        if name not in BOTS:
+        if name not in BOTS and name not in PORTALS:
             return
         secret = self._servers.cluster.secrets.get((metadata["namespace"], metadata["name"]))
         now, holdings = self._site.timeline.now, self._held.setdefault(name, [])
