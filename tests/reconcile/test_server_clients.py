@@ -263,6 +263,21 @@ async def test_a_rotation_reaches_the_pods_before_the_former_ends() -> None:
     assert "previousEndsAt" not in app.status["oidcClient"]
 
 
+async def test_a_rotation_that_waited_for_an_overlap_comes_right_after_it() -> None:
+    """Not at the next regular look, which is minutes away."""
+    overlap = {"secretRotation": {"overlap": "5m"}}
+    app = await App.begun(oidcClient={**CLIENT, **overlap})
+    for value in ("secret-1", "secret-2"):
+        app.want(oidcClient={**CLIENT, **overlap}, annotations={"fedid.io/rotate": value})
+        await app.operator.advance(10)
+    first = app.mounted()["secret"]
+    assert app.status["oidcClient"]["rotatedFor"] == "secret-1"
+    await app.operator.advance(310)
+    assert app.status["oidcClient"]["rotatedFor"] == "secret-2"
+    assert app.mounted()["secret"] != first
+    assert app.accepted(first), "its overlap has only begun"
+
+
 async def test_without_the_block_the_client_ends_and_the_server_stays() -> None:
     """The finalizer goes with the client, and comes back with it."""
     app = await App.begun()

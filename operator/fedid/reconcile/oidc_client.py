@@ -314,8 +314,11 @@ class OidcClients:
         now, mono = one.backends.identity_provider.server_now(), self._world.clock.monotonic()
         # What is in the way of a replacement is found gone at the next look, not by asking all the time.
         due_at = secret_due_at(one, main, facts.secret_issued_at) if facts.obstacle is None else None
-        if due_at is not None and due_at <= now:
-            due_at = None  # it waits for the end of an overlap
+        asked = one.request is not None and one.request.wants_secret(facts.secret_rotated_for)
+        if asked or (due_at is not None and due_at <= now):
+            # It waits for the end of an overlap, or what it had to wait for has just ended.
+            is_free = facts.looked and facts.obstacle is None and facts.previous_ends_at is None
+            due_at = now if is_free and not main.public else None
         instants = [mono + max((at - now).total_seconds(), 1.0) for at in (facts.previous_ends_at, due_at) if at]
         return min([*instants, *([look_at] if look_at is not None else [])], default=None)
 
