@@ -62,6 +62,18 @@ async def test_everything_that_a_manifest_says_comes_true_and_nothing_is_written
     assert people.writes() == before
 
 
+async def test_a_look_whose_outcome_could_not_be_told_is_no_look(people: People) -> None:
+    """Made anew while the API server is away, a user's new id is in the status once it is back."""
+    await people.make()
+    former = people.status["userId"]
+    del people.realm.users[former]
+    away = BackendUnavailableError("away", backend="kubernetes")
+    people.operator.cluster.failures.add("patch_status", away, times=1)
+    people.operator.world.wake(USER)
+    await people.operator.advance(30)
+    assert people.status["userId"] == people.account().record.user_id != former
+
+
 async def test_what_leaves_the_manifest_leaves_keycloak(people: People) -> None:
     """And what others gave, or Keycloak gives by default, stays."""
     await people.make(**FULL)

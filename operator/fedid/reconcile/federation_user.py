@@ -109,10 +109,12 @@ class UserReconciler:
         body = await with_finalizer(world, body)
         trust_earlier(world, body, verdict)
         facts = facts_told(body)
-        if facts is None or not self._is_fresh(spec):
+        looked = facts is None or not self._is_fresh(spec)
+        if facts is None or looked:
             facts = await self._convergence.run(body, spec, verdict, backends)
-            self._looked(spec, backends.federation.resync_period if facts.mail_failed else LOOK_PERIOD)
         await self._settle(body, spec, verdict, backends, facts)
+        if looked:  # only now: what the status does not tell would be taken from it by those that do not look
+            self._looked(spec, backends.federation.resync_period if facts.mail_failed else LOOK_PERIOD)
         due = [at for at in (world.freshness.until(meta.key), self._expiry(spec)) if at is not None]
         first = min(due, default=None)
         return Outcome(first, Priority.DELETION if first == self._expiry(spec) else Priority.DRIFT)
