@@ -51,11 +51,11 @@ class Aftermath:
 
     def _await_quiet(self) -> None:
         """Let time pass until no renewal is on its way: between Vault and the Secret both sides differ for seconds."""
-        cluster, store = self._servers.cluster, self._servers.store
+        counts = self._witness.counts
         for _ in range(_MOST_WAITS):
-            written = len(cluster.writes) + len(store.writes)
+            written = counts["writes"]
             self._site.timeline.run(until=self._site.timeline.now + _QUIET_SECONDS)
-            if written < len(cluster.writes) + len(store.writes):
+            if written < counts["writes"]:
                 continue  # the end of a former secret reaches the Secret's status last
             now = self._servers.realm.now().timestamp()
             renewed = {BOT_CLIENT, POD_IDENTITY}
