@@ -12,19 +12,15 @@ import pytest
 
 from tests.consumers.consumer import Consumers
 from tests.testbed.bringup import down, up
-from tests.testbed.paths import StatePaths
-from tests.testbed.progress import Progress
+from tests.testbed.progress import Progress, print_line
 from tests.testbed.python_environments import BITFOUNT, PLATFORMS, ensure_environment, missing_release
 from tests.testbed.stack import Stack
+from tests.testbed.suite import WORKER, left_by, own_name
 
 ON_A_QUIET_STACK = ("chart", "contract", "adapters", "cli", "crds")
 """Folders whose tests use a stack in which nobody else does anything."""
 WITH_AN_OPERATOR = ("guide", "e2e")
 """Folders whose tests run one, which goes on until the session ends. The others need no server."""
-
-WORKER = "PYTEST_XDIST_WORKER"
-"""Names the worker of a parallel run; not set without one."""
-_NAME = os.environ.get("TESTBED") or "test"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,22 +34,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Take down what workers left that were interrupted: pytest-xdist does not wait until they have done so."""
     if os.environ.get(WORKER) or os.environ.get("FEDID_KEEP_STACK"):
         return
-    for number in range(config.getoption("numprocesses", None) or 0):
-        if StatePaths.of(name := f"{_NAME}-gw{number}").root.exists():
+    if workers := config.getoption("numprocesses", None):
+        for name in left_by(workers):
             down(name)
-
-
-def own_name(name: str) -> str:
-    """Return the name of a stack that no other worker of a parallel run has."""
-    worker = os.environ.get(WORKER)
-    return f"{name}-{worker}" if worker else name
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The embedded stack with the chart installed and no operator; kept after the run with FEDID_KEEP_STACK=1."""
     progress = _progress(request)
-    stack = up(own_name(_NAME), operator=False, progress=progress)
+    stack = up(own_name(), operator=False, progress=progress)
     yield stack
     if not os.environ.get("FEDID_KEEP_STACK"):
         down(stack.name, progress=progress)
@@ -90,7 +80,7 @@ def _progress(request: pytest.FixtureRequest) -> Progress:
         with capture.global_and_fixture_disabled():
             # Of a worker nobody sees the standard output.
             out = sys.stderr if os.environ.get(WORKER) else sys.stdout
-            print(line if begun else f"\n{line}", file=out, flush=True)
+            print_line(line if begun else f"\n{line}", out)
         begun = True
 
     return Progress(say)

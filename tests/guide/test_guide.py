@@ -16,6 +16,7 @@ from tests.testbed.paths import REPOSITORY
 from tests.testbed.progress import Progress
 from tests.testbed.server import plain_environment
 from tests.testbed.stack import Stack
+from tests.testbed.suite import guide_name
 
 BLOCK_SECONDS = 240.0
 """More than the longest wait in any block."""
@@ -37,12 +38,11 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Stack]:
         with capture.global_and_fixture_disabled():
             print(line, flush=True)
 
-    name = "-".join(part for part in (os.environ.get("TESTBED"), "guide") if part)
     progress = Progress(say)
-    stack = up(name, operator=False, with_chart=False, progress=progress)
+    stack = up(guide_name(), operator=False, with_chart=False, progress=progress)
     yield stack
     if not os.environ.get("FEDID_KEEP_STACK"):
-        down(name, progress=progress)
+        down(stack.name, progress=progress)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import TextIO, TypeVar
 
 from tests.testbed.errors import CancelledError, TooLateError
 
@@ -23,9 +23,14 @@ def spoken(seconds: float) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def print_line(line: str) -> None:
-    """Print one line at once, also when the output is a pipe."""
-    print(line, flush=True)
+def print_line(line: str, out: TextIO | None = None) -> None:
+    """Print one line at once, also when the output is a pipe; to the standard output if nothing else is said.
+
+    If nobody reads it any more, such as a `tee` that Ctrl-C has ended too, what is under way goes on: a stack that is
+    being taken down is taken down.
+    """
+    with suppress(BrokenPipeError):
+        print(line, file=out, flush=True)
 
 
 class Progress:

@@ -1,0 +1,31 @@
+"""The stacks of one run of the tests, by name."""
+
+import os
+from collections.abc import Iterator
+
+from tests.testbed.paths import StatePaths
+
+WORKER = "PYTEST_XDIST_WORKER"
+"""Names the worker of a parallel run; not set without one."""
+
+
+def own_name() -> str:
+    """Return the name of the stack of this process, which no other worker has."""
+    return _of(os.environ.get(WORKER))
+
+
+def guide_name() -> str:
+    """Return the name of the one on which the guide is typed."""
+    return "-".join(part for part in (os.environ.get("TESTBED"), "guide") if part)
+
+
+def left_by(workers: int) -> Iterator[str]:
+    """Yield the names of stacks that are there although so many workers have ended."""
+    for name in (*(_of(f"gw{number}") for number in range(workers)), guide_name()):
+        if StatePaths.of(name).root.exists():
+            yield name
+
+
+def _of(worker: str | None) -> str:
+    name = os.environ.get("TESTBED") or "test"
+    return f"{name}-{worker}" if worker else name
