@@ -30,8 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.relative_to(Path(__file__).parent).parts[0], len(order)))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take down what workers left that were interrupted: pytest-xdist does not wait until they have done so."""
+    """Take down what workers left that were interrupted: pytest-xdist does not wait until they have done so.
+
+    Before anybody else has a last word: where nobody listens any more, to say it is an error.
+    """
     if os.environ.get(WORKER) or os.environ.get("FEDID_KEEP_STACK"):
         return
     if workers := config.getoption("numprocesses", None):
