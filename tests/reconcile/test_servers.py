@@ -276,6 +276,41 @@ async def test_a_deletion_waits_for_the_list_of_every_server() -> None:
     assert loop.taken() == []
 
 
+@pytest.mark.parametrize("ends", ["suspended", "deleted"])
+async def test_the_end_of_a_bot_waits_for_a_list_of_which_no_answer_came(ends: str) -> None:
+    """No status tells yet that the Secret lists its token, and it may: the bot is not gone before it does not."""
+    loop = await Loop().begun()
+    loop.watched = False
+    key = ObjectKey(BOT_CLIENT, NAMESPACE, "scout")
+    away = BackendUnavailableError("away", backend="kubernetes", outcome_unknown=True)
+    loop.cluster.failures.add("replace_secret", away, at="after", times=1)
+    loop.cluster.failures.add("read_secret", away, times=None, when=lambda target: "aggregator" in target and listed())
+
+    def listed() -> bool:
+        return len(loop.taken()) > 1
+
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "scout", BOT, labels=LABELS)
+    await loop.advance(5)
+    assert listed()
+    assert "scout" not in str(loop.status(POD_IDENTITY, "aggregator")["accepted"])
+
+    if ends == "suspended":
+        loop.cluster.apply(BOT_CLIENT, NAMESPACE, "scout", {**BOT, "suspend": True}, labels=LABELS)
+    else:
+        loop.cluster.delete(BOT_CLIENT, NAMESPACE, "scout")
+    await loop.advance(20)
+    assert loop.ready(BOT_CLIENT, "scout")[1] == "WaitingForVerifiers"
+    assert listed()
+
+    loop.cluster.failures.clear()
+    await loop.advance(60)
+    assert not listed()
+    if ends == "suspended":
+        assert loop.ready(BOT_CLIENT, "scout") == ("False", "Suspended")
+    else:
+        assert key not in loop.cluster.bodies
+
+
 async def test_both_sides_must_want_it_across_namespaces() -> None:
     """A label is not enough, nor is the bot's consent alone: the server lists the namespace, the bot the server's."""
     loop = await Loop().begun()

@@ -39,6 +39,7 @@ class Acceptance:
         """Work in this world."""
         self._world = world
         self._parsed: dict[ObjectKey, tuple[str, int, Accepts | None]] = {}
+        self._under_way: dict[ObjectKey, tuple[Mapping[str, Any], ...]] = {}
 
     def bots_of(self, server: Body, accepts: Accepts) -> list[Body]:
         """Return the bots that a server accepts, by name."""
@@ -58,12 +59,28 @@ class Acceptance:
                 found.append(server)
         return found
 
+    def begin(self, server: ObjectKey, accepted: Iterable[Mapping[str, Any]]) -> None:
+        """Take note, before the Secret of a server is written, of what it may list from now on.
+
+        Until `told`, also if the answer is lost: a bot that ends meanwhile has to wait for it to be taken out again.
+        """
+        known = self._under_way.get(server, ())
+        self._under_way[server] = (*known, *(entry for entry in accepted if entry not in known))
+
+    def told(self, server: ObjectKey) -> None:
+        """Take note that the status tells what the Secret lists."""
+        self._under_way.pop(server, None)
+
+    def may_list(self, server: Body) -> list[Mapping[str, Any]]:
+        """Return what a server's Secret lists, as its status tells, and what it may list besides."""
+        return [*_accepted(server), *self._under_way.get(key_of(server), ())]
+
     def listing(self, bot_uid: str) -> list[ObjectKey]:
-        """Return the servers whose Secrets list a token of the bot, as their statuses tell."""
+        """Return the servers whose Secrets list a token of the bot, or may."""
         return [
             key_of(server)
             for server in self._world.directory.servers()
-            if any(entry.get("uid") == bot_uid for entry in _accepted(server))
+            if any(entry.get("uid") == bot_uid for entry in self.may_list(server))
         ]
 
     def out_of_step(self, bot: Body) -> list[ObjectKey]:
@@ -112,8 +129,9 @@ class Acceptance:
     def still_listed(self, bot_uid: str, token: str, fingerprint: str) -> bool:
         """Tell whether a server lists that very token of a bot, whether it should or not."""
         return any(
-            fingerprint in (accepted_of(server.get("status") or {}, bot_uid, token) or ())
+            entry.get("uid") == bot_uid and entry.get("token") == token and fingerprint in entry["fingerprints"]
             for server in self._world.directory.servers()
+            for entry in self.may_list(server)
         )
 
     def presented(self, bot: Meta, fingerprints: Mapping[str, str]) -> tuple[dict[str, bool], datetime | None]:
@@ -147,6 +165,7 @@ class Acceptance:
     def forget(self, key: ObjectKey) -> None:
         """Drop what is kept of a server that is gone."""
         self._parsed.pop(key, None)
+        self._under_way.pop(key, None)
 
     def _taken_by(self, servers: Iterable[Body], uid: str, token: str) -> Taken:
         now, lagging, waits = self._world.clock.now(), [], []

@@ -84,6 +84,7 @@ class ServerIdentities:
         listed, trouble = await self._listed(body, spec)
         identity = ServedIdentity(backends.federation.keycloak.issuer_url, by_bot(listed), own.client)
         credential = Credential(files=render(identity))
+        self._acceptance.begin(spec.meta.key, [one.field() for one in listed])
         written = await self._secrets.deliver(body, spec, credential)
         await self._secrets.drop_former(body, spec)
         pods = await self._nudges.first(body, spec, [written])
@@ -121,7 +122,9 @@ class ServerIdentities:
         meta, status = meta_of(body), body.get("status") or {}
         named = (body.get("spec") or {}).get("secretName") or meta.key.name
         names = sorted({status.get("secretName") or named, named})
-        return [written for name in names if (written := await self._secrets.empty(meta, name)) is not None]
+        emptied = [written for name in names if (written := await self._secrets.empty(meta, name)) is not None]
+        self._acceptance.told(meta.key)  # that it may list more than its status tells is over
+        return emptied
 
     async def _listed(self, body: Body, spec: PodIdentity) -> tuple[list[AcceptedToken], Error | None]:
         if spec.accepts is None:
@@ -146,7 +149,7 @@ class ServerIdentities:
         The others stay as it lists them; if nobody is left, or it holds more than a list, it is emptied.
         """
         body = newest_of(self._world, body)
-        told, bots = (body.get("status") or {}).get("accepted") or (), self._accepted_bots(body, spec)
+        told, bots = self._acceptance.may_list(body), self._accepted_bots(body, spec)
         if {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in bots}:
             return
         try:
@@ -161,6 +164,7 @@ class ServerIdentities:
         body = newest_of(self._world, body)
         fields = {**pods, **self._fields_of(body, spec, listed, credential)}
         await write_status(self._world, body, None, fields)
+        self._acceptance.told(spec.meta.key)
         self._acceptance.wake({*accepted_bots(body), *(one.bot for one in listed)}, Priority.CHANGE)
 
     async def _kept(
@@ -231,6 +235,7 @@ class ServerIdentities:
         before = accepted_bots(latest)
         self._world.rotation_lag.mounted(latest, fields, realm_now(self._world, latest))
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
+        self._acceptance.told(spec.meta.key)
         if _tells_of_more(latest, fields):
             self._acceptance.wake({*before, *bots}, Priority.CHANGE)
 
