@@ -159,6 +159,8 @@ class Aftermath:
         body = self._servers.cluster.bodies[key]
         if _told(body)[0] == "True":
             self._fail("10", f"{key} is Ready with more than it is granted")
+        if _told(body)[1] in {"Expired", "Suspended"}:  # by a clock that was wrong
+            self._fail("convergence", f"{key} is neither, and says so at its next look")
         if client is None:
             if (body.get("status") or {}).get("secret"):
                 self._fail("convergence", f"{key} has lost its client")
