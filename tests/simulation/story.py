@@ -165,7 +165,7 @@ def drill_of(seed: int) -> Story:
     fixed = [
         *(Action(float(number), "create_bot", name, number % 2) for number, name in enumerate(BOTS, 5)),
         *(Action(float(number), "create_user", name, 1) for number, name in enumerate(USERS, 11)),
-        *(Action(4.0, "create_server", SERVERS[0]), Action(4.5, "create_portal", PORTALS[0], 0)),
+        *(Action(4.0, "create_server", SERVERS[0]), Action(50.0, "create_portal", PORTALS[0], 0)),
         *(Action(60.0, "change_bot", BOTS[1], 3), Action(70.0, "log_in", user), Action(80.0, "suspend_user", user)),
         Action(65.0, "change_user", USERS[3], 2),
         *(Action(100.0, "rotate", bot, "all-1"), Action(1000.0, "recreate_bot", bot, 0), Action(1280.0, "narrow")),
