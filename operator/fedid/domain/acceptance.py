@@ -117,13 +117,10 @@ def sharing_of(bot: Body) -> Sharing:
     return Sharing(now, int(status.get("withdrawals") or 0) + lost)
 
 
-def accepted_of(server_status: Mapping[str, Any], bot_uid: str, token: str) -> frozenset[str] | None:
-    """Return fingerprints of a bot's token that a server's Secret lists, None if it lists none of that token."""
-    entries: Iterable[Mapping[str, Any]] = server_status.get("accepted") or ()
-    for entry in entries:
-        if entry.get("uid") == bot_uid and entry.get("token") == token:
-            return frozenset(entry.get("fingerprints") or ())
-    return None
+def accepted_of(entries: Iterable[Mapping[str, Any]], bot_uid: str, token: str) -> frozenset[str]:
+    """Return the fingerprints of a bot's token among the entries of `status.accepted` of a server."""
+    ours = (one for one in entries if one.get("uid") == bot_uid and one.get("token") == token)
+    return frozenset(mark for one in ours for mark in one.get("fingerprints") or ())
 
 
 def holds_from(pod_identity: Body) -> datetime | None:

@@ -17,7 +17,7 @@ from fedid.reconcile.bot_use import refusal_of
 from fedid.reconcile.directory import key_of
 from fedid.reconcile.world import World
 
-__all__ = ["Acceptance", "Taken", "accepted_bots"]
+__all__ = ["Acceptance", "Taken", "accepted_bots", "told_entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Acceptance:
 
     def may_list(self, server: Body) -> list[Mapping[str, Any]]:
         """Return what a server's Secret lists, as its status tells, and what it may list besides."""
-        return [*_accepted(server), *self._under_way.get(key_of(server), ())]
+        return [*told_entries(server), *self._under_way.get(key_of(server), ())]
 
     def listing(self, bot_uid: str) -> list[ObjectKey]:
         """Return the servers whose Secrets list a token of the bot, or may."""
@@ -128,11 +128,8 @@ class Acceptance:
 
     def still_listed(self, bot_uid: str, token: str, fingerprint: str) -> bool:
         """Tell whether a server lists that very token of a bot, whether it should or not."""
-        return any(
-            entry.get("uid") == bot_uid and entry.get("token") == token and fingerprint in entry["fingerprints"]
-            for server in self._world.directory.servers()
-            for entry in self.may_list(server)
-        )
+        servers = self._world.directory.servers()
+        return any(fingerprint in accepted_of(self.may_list(server), bot_uid, token) for server in servers)
 
     def presented(self, bot: Meta, fingerprints: Mapping[str, str]) -> tuple[dict[str, bool], datetime | None]:
         """Tell of each opaque token whether every pod that presents it has the one in use.
@@ -171,9 +168,7 @@ class Acceptance:
         now, lagging, waits = self._world.clock.now(), [], []
         everywhere: frozenset[str] | None = None
         for server in servers:
-            status: Mapping[str, Any] = server.get("status") or {}
-            from_ = holds_from(server)
-            listed = accepted_of(status, uid, token) or frozenset()
+            from_, listed = holds_from(server), accepted_of(told_entries(server), uid, token)
             if from_ is None or from_ > now:
                 lagging.append(key_of(server))
                 if from_ is not None:
@@ -197,9 +192,10 @@ class Acceptance:
 
 def accepted_bots(server: Body) -> frozenset[ObjectKey]:
     """Return the bots of which a server's Secret lists a token, as its status tells."""
-    names = (str(entry.get("bot")).partition("/") for entry in _accepted(server))
+    names = (str(entry.get("bot")).partition("/") for entry in told_entries(server))
     return frozenset(ObjectKey(BOT_CLIENT, namespace, name) for namespace, _, name in names)
 
 
-def _accepted(server: Body) -> Iterable[Mapping[str, Any]]:
+def told_entries(server: Body) -> Iterable[Mapping[str, Any]]:
+    """Return which tokens a server's Secret lists, as its status tells: dicts of bot, uid, token and fingerprints."""
     return (server.get("status") or {}).get("accepted") or ()

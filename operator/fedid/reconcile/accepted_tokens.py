@@ -16,6 +16,7 @@ from fedid.domain.token_entries import OPAQUE, opaque_in, opaque_tokens
 from fedid.engine import Priority
 from fedid.errors import BackendError, Error, InvalidSpecError, NotReadyError
 from fedid.platforms.identity import AcceptedBot
+from fedid.reconcile.acceptance import told_entries
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.gate import backends_of, federation_of
 from fedid.reconcile.pod_secret import PodSecrets
@@ -133,7 +134,7 @@ def by_bot(listed: Sequence[AcceptedToken]) -> tuple[AcceptedBot, ...]:
 def _as_mounted(server: Body, mounted: Mapping[str, Sensitive], bot: Body, token: str) -> AcceptedToken | None:
     """Return a token as the Secret lists it: still good, since its bot is; one that was replaced goes later."""
     meta, status = meta_of(bot), bot.get("status") or {}
-    marks = accepted_of(server.get("status") or {}, meta.uid, token) or frozenset()
+    marks = accepted_of(told_entries(server), meta.uid, token)
     tokens = tuple(mounted[mark] for mark in sorted(marks) if mark in mounted)
     if not tokens or not status.get("clientId"):
         return None
