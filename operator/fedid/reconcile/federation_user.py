@@ -108,9 +108,9 @@ class UserReconciler:
         require_usable(backends, meta, vault=spec.initial_password)
         body = await with_finalizer(world, body)
         trust_earlier(world, body, verdict)
-        facts = facts_told(body)
-        looked = facts is None or not self._is_fresh(spec)
-        if facts is None or looked:
+        facts = facts_told(body) if self._is_fresh(spec) else None
+        looked = facts is None
+        if facts is None:
             facts = await self._convergence.run(body, spec, verdict, backends)
         await self._settle(body, spec, verdict, backends, facts)
         if looked:  # only now: what the status does not tell would be taken from it by those that do not look
