@@ -321,7 +321,7 @@ class BotReconciler:
             for at in next_rotations(spec, desired, facts)
         ]
         asked = request is not None and request.wants_secret(facts.secret_rotated_for)
-        if asked and facts.looked and facts.obstacle is None and facts.previous_ends_at is None:
+        if asked and facts.is_free:
             renewals.append(mono)  # what it had to wait for has just ended
         renewals += [
             mono + max((at - world.clock.now()).total_seconds(), 0.0) for at in self._servers.awaited(spec.meta, facts)

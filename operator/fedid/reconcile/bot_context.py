@@ -93,6 +93,11 @@ class BotFacts:
     published: bool = False
     """Whether Vault holds something else than before the pass."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether Keycloak was seen to let the secret be replaced right now: nothing is in the way, no overlap runs."""
+        return self.looked and self.obstacle is None and self.previous_ends_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class BotContext:

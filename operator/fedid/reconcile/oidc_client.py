@@ -189,7 +189,7 @@ class OidcClients:
         until = self._world.clock.monotonic() + one.look_period.total_seconds()
         self._world.freshness.looked(one.meta.key, one.meta.uid, one.meta.generation, until)
         facts.looked = True
-        pending = one.request is not None and one.request.wants_secret(facts.secret_rotated_for)
+        pending = one.asks_for_secret(facts.secret_rotated_for)
         if not main.public and (pending or main.rotation.every is not None):
             facts.obstacle = secret_obstacle(main.as_bot, observed)
         return facts
@@ -256,14 +256,14 @@ class OidcClients:
 
     def _may_rest(self, one: ClientPass, main: DesiredOidcClient, stored: StoredEntry | None) -> bool:
         """Tell whether Keycloak need not be asked: it was lately, and Vault holds what was published then."""
-        made, request = one.made, one.request
+        made = one.made
         if not one.fresh or one.status.get("revocation") or made.get("clientUuid") != main.client_uuid:
             return False
         if main.public:
             return True
         if stored is None:
             return False
-        if request is not None and request.wants_secret(made.get("rotatedFor")):
+        if one.asks_for_secret(made.get("rotatedFor")):
             return False
         now = one.backends.identity_provider.server_now()
         if any(at is not None and at <= now for at in map(instant_in, map(made.get, _INSTANTS))):
@@ -314,11 +314,9 @@ class OidcClients:
         now, mono = one.backends.identity_provider.server_now(), self._world.clock.monotonic()
         # What is in the way of a replacement is found gone at the next look, not by asking all the time.
         due_at = secret_due_at(one, main, facts.secret_issued_at) if facts.obstacle is None else None
-        asked = one.request is not None and one.request.wants_secret(facts.secret_rotated_for)
-        if asked or (due_at is not None and due_at <= now):
+        if one.asks_for_secret(facts.secret_rotated_for) or (due_at is not None and due_at <= now):
             # It waits for the end of an overlap, or what it had to wait for has just ended.
-            is_free = facts.looked and facts.obstacle is None and facts.previous_ends_at is None
-            due_at = now if is_free and not main.public else None
+            due_at = now if facts.is_free and not main.public else None
         instants = [mono + max((at - now).total_seconds(), 1.0) for at in (facts.previous_ends_at, due_at) if at]
         return min([*instants, *([look_at] if look_at is not None else [])], default=None)
 

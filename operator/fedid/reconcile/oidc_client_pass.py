@@ -69,6 +69,10 @@ class ClientPass:
         same = self.status.get("observedGeneration") == self.meta.generation
         return same and judged_as_before(self.body, self.verdict) and not self.status.get("revocation")
 
+    def asks_for_secret(self, remembered: str | None) -> bool:
+        """Tell whether a person wants the secret replaced, by what is remembered with it."""
+        return self.request is not None and self.request.wants_secret(remembered)
+
     @property
     def consumers_hold(self) -> bool:
         """Whether the Secret, and the pods that are told of it, have the newest secret, as far as the status says."""
