@@ -12,10 +12,11 @@ import pytest
 
 from tests.consumers.consumer import Consumers
 from tests.testbed.bringup import down, up
+from tests.testbed.paths import StatePaths
 from tests.testbed.progress import Progress, print_line
 from tests.testbed.python_environments import BITFOUNT, PLATFORMS, ensure_environment, missing_release
 from tests.testbed.stack import Stack
-from tests.testbed.suite import WORKER, left_by, own_name
+from tests.testbed.suite import WORKER, names_with, own_name
 
 ON_A_QUIET_STACK = ("chart", "contract", "adapters", "cli", "crds")
 """Folders whose tests use a stack in which nobody else does anything."""
@@ -39,14 +40,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if os.environ.get(WORKER) or os.environ.get("FEDID_KEEP_STACK"):
         return
     if workers := config.getoption("numprocesses", None):
-        for name in left_by(workers):
-            down(name)
+        for name in names_with(workers):
+            if StatePaths.of(name).root.exists():
+                down(name)
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The embedded stack with the chart installed and no operator; kept after the run with FEDID_KEEP_STACK=1."""
-    progress = _progress(request)
+    progress = seen_progress(request)
     stack = up(own_name(), operator=False, progress=progress)
     yield stack
     if not os.environ.get("FEDID_KEEP_STACK"):
@@ -56,7 +58,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def platforms(request: pytest.FixtureRequest) -> Path:
     """The Python in whose environment the platforms' own packages are."""
-    return ensure_environment(_progress(request), PLATFORMS)
+    return ensure_environment(seen_progress(request), PLATFORMS)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +66,7 @@ def bitfount(request: pytest.FixtureRequest) -> Path:
     """The Python in whose environment Bitfount's package is; without one of its release, its tests are skipped."""
     if missing := missing_release(BITFOUNT):
         pytest.skip(missing)
-    return ensure_environment(_progress(request), BITFOUNT)
+    return ensure_environment(seen_progress(request), BITFOUNT)
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def consumers(platforms: Path, tmp_path: Path) -> Iterator[Consumers]:
         yield Consumers(platforms, tmp_path, ending)
 
 
-def _progress(request: pytest.FixtureRequest) -> Progress:
+def seen_progress(request: pytest.FixtureRequest) -> Progress:
     """Return a progress whose lines are seen as they come, on a line of their own."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     begun = False

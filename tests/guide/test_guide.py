@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import seen_progress
 from tests.guide.pages import ORDER, difference, page, steps_of
 from tests.guide.session import Session
 from tests.testbed.bringup import down, up
 from tests.testbed.node.requirements import node_problem, node_wanted
 from tests.testbed.paths import REPOSITORY
-from tests.testbed.progress import Progress
 from tests.testbed.server import plain_environment
 from tests.testbed.stack import Stack
 from tests.testbed.suite import guide_name
@@ -32,13 +32,7 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Stack]:
         pytest.skip(f"the operator of the guide is a pod. {node_problem() or 'NODE=0 asks for no node.'}")
     if missing := [tool for tool in NEEDED if shutil.which(tool) is None]:
         pytest.skip(f"the guide needs {', '.join(missing)}")
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def say(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(line, flush=True)
-
-    progress = Progress(say)
+    progress = seen_progress(request)
     stack = up(guide_name(), operator=False, with_chart=False, progress=progress)
     yield stack
     if not os.environ.get("FEDID_KEEP_STACK"):

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Iterator
 
-from tests.testbed.paths import StatePaths
-
 WORKER = "PYTEST_XDIST_WORKER"
 """Names the worker of a parallel run; not set without one."""
 
@@ -19,11 +17,11 @@ def guide_name() -> str:
     return "-".join(part for part in (os.environ.get("TESTBED"), "guide") if part)
 
 
-def left_by(workers: int) -> Iterator[str]:
-    """Yield the names of stacks that are there although so many workers have ended."""
-    for name in (*(_of(f"gw{number}") for number in range(workers)), guide_name()):
-        if StatePaths.of(name).root.exists():
-            yield name
+def names_with(workers: int) -> Iterator[str]:
+    """Yield the names of all stacks that a run with so many workers may make."""
+    for number in range(workers):
+        yield _of(f"gw{number}")
+    yield guide_name()
 
 
 def _of(worker: str | None) -> str:
