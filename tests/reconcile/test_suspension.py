@@ -276,6 +276,19 @@ async def test_a_bot_that_is_not_wanted_at_creation_makes_nothing(spec: dict[str
     assert operator.status(BOT_CLIENT, "trainer")["federation"] == "local"
 
 
+async def test_what_mounts_a_bot_that_was_refused_says_too_that_it_expired() -> None:
+    """At once, as the bot itself: its own next look is minutes away."""
+    operator = SmallOperator()
+    pod = {"role": "client", "botClientRef": {"name": "trainer"}, "platform": {"generic": {"files": {"a": "{token}"}}}}
+    operator.cluster.apply(POD_IDENTITY, NAMESPACE, "trainer", pod)
+    want(operator, realmRoles=["offline_access"], expiresAt=instant(operator, 100))
+    await operator.advance(99)
+    assert ready(operator)[1] == ready(operator, POD_IDENTITY)[1] == "NotGranted"
+    await operator.advance(2)
+    assert ready(operator) == ("False", "Expired")
+    assert ready(operator, POD_IDENTITY) == ("False", "Expired")
+
+
 async def test_an_instant_that_passes_while_it_is_suspended_changes_nothing(operator: SmallOperator) -> None:
     """It stays `Suspended`, without a write; resumed, it says `Expired`, and nothing is made."""
     want(operator, suspend=True, expiresAt=instant(operator, 100))

@@ -184,7 +184,8 @@ class BotReconciler:
             finished = await self._teardown.withdraw(body, suspension.reason, ending)
             return Outcome() if finished else self._soon(_SOON_SECONDS)
         fields = {"federation": pinned_federation(self._world, body)}
-        await write_status(self._world, body, (ending, *proof_of(body)), fields)
+        written = await write_status(self._world, body, (ending, *proof_of(body)), fields)
+        self._told(body, written)
         return Outcome()
 
     def _soon(self, seconds: float) -> Outcome:
@@ -296,8 +297,12 @@ class BotReconciler:
             told.append(Condition(about, False, reason, error.message))
         pinned = {"federation": pinned_federation(self._world, body)}
         written = await write_status(self._world, body, told, pinned, generation=generation)
-        if written is not None and written is not body:  # what mounts it says why it gets nothing
-            self._wake_consumers(body, {}, anyway=True)
+        self._told(body, written)
+
+    def _told(self, before: Body, written: Body | None) -> None:
+        """Have what mounts the bot say why it gets nothing, if the bot's own status is news."""
+        if written is not None and written is not before:
+            self._wake_consumers(before, {}, anyway=True)
 
     def _still_good(self, body: Body) -> bool:
         """Tell whether everything published is good although a look at it failed."""
