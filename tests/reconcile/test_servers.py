@@ -276,9 +276,13 @@ async def test_a_deletion_waits_for_the_list_of_every_server() -> None:
     assert loop.taken() == []
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "forgotten"])
 @pytest.mark.parametrize("ends", ["suspended", "deleted"])
-async def test_the_end_of_a_bot_waits_for_a_list_of_which_no_answer_came(ends: str) -> None:
-    """No status tells yet that the Secret lists its token, and it may: the bot is not gone before it does not."""
+async def test_the_end_of_a_bot_waits_for_a_list_of_which_no_answer_came(ends: str, *, restarted: bool) -> None:
+    """No status tells yet that the Secret lists its token, and it may: the bot is not gone before it does not.
+
+    Also if the operator that wrote it is gone, and the next one cannot write it anew for a while.
+    """
     loop = await Loop().begun()
     loop.watched = False
     key = ObjectKey(BOT_CLIENT, NAMESPACE, "scout")
@@ -298,6 +302,11 @@ async def test_the_end_of_a_bot_waits_for_a_list_of_which_no_answer_came(ends: s
         loop.cluster.apply(BOT_CLIENT, NAMESPACE, "scout", {**BOT, "suspend": True}, labels=LABELS)
     else:
         loop.cluster.delete(BOT_CLIENT, NAMESPACE, "scout")
+    if restarted:
+        loop.restart()
+        loop.cluster.failures.clear()
+        quota = BackendRejectedError("quota", backend="kubernetes")
+        loop.cluster.failures.add("replace_secret", quota, times=None, when=lambda target: "aggregator" in target)
     await loop.advance(20)
     assert loop.ready(BOT_CLIENT, "scout")[1] == "WaitingForVerifiers"
     assert listed()
@@ -309,6 +318,24 @@ async def test_the_end_of_a_bot_waits_for_a_list_of_which_no_answer_came(ends: s
         assert loop.ready(BOT_CLIENT, "scout") == ("False", "Suspended")
     else:
         assert key not in loop.cluster.bodies
+
+
+async def test_what_nobody_told_of_leaves_a_list_while_vault_is_away() -> None:
+    """The operator that wrote it ended before its status was written; who is refused goes all the same."""
+    loop = await Loop().begun()
+    loop.watched = False
+    crash: Any = KeyboardInterrupt()
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "scout", BOT, labels=LABELS)
+    loop.cluster.failures.add("patch_status", crash, when=lambda target: "aggregator" in target)
+    with pytest.raises(KeyboardInterrupt):
+        await loop.advance(5)
+    kept = loop.presented()
+    assert len(loop.taken()) == 2
+    loop.store.failures.add("*", BackendUnavailableError("no answer", backend="vault"), times=None)
+    loop.cluster.apply(BOT_CLIENT, NAMESPACE, "scout", {**BOT, "suspend": True}, labels=LABELS)
+    loop.restart()
+    await loop.advance(5)
+    assert loop.taken() == [kept]
 
 
 async def test_both_sides_must_want_it_across_namespaces() -> None:

@@ -75,6 +75,10 @@ class Acceptance:
         """Return what a server's Secret lists, as its status tells, and what it may list besides."""
         return [*told_entries(server), *self._under_way.get(key_of(server), ())]
 
+    def marks(self, server: Body) -> frozenset[str]:
+        """Return the fingerprints of the tokens that a server's Secret lists, or may, as far as is known."""
+        return frozenset(mark for entry in self.may_list(server) for mark in entry.get("fingerprints") or ())
+
     def listing(self, bot_uid: str) -> list[ObjectKey]:
         """Return the servers whose Secrets list a token of the bot, or may."""
         return [

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from fedid.domain.conditions import Reason
+from fedid.domain.naming import ObjectKey
 from fedid.domain.receipt import Cause, Presented
 from fedid.domain.resources import Body, Meta, meta_of
 from fedid.domain.token_entries import EndingToken, ending_tokens
 from fedid.engine import Priority
+from fedid.errors import NotReadyError
 from fedid.reconcile.acceptance import Acceptance
 from fedid.reconcile.bot_context import BotFacts
+from fedid.reconcile.directory import key_of
+from fedid.reconcile.pod_secret import PodSecrets
 from fedid.reconcile.receipts import leave_receipt_of_credential
 from fedid.reconcile.world import World
 
@@ -29,6 +34,7 @@ class BotServers:
         """Work in this world."""
         self._world = world
         self._acceptance = acceptance
+        self._secrets = PodSecrets(world)
 
     def wake(self, body: Body, published: Mapping[str, Any]) -> None:
         """Wake the servers that take the bot's tokens once the status tells of them, by which they go."""
@@ -65,6 +71,32 @@ class BotServers:
             await leave_receipt_of_credential(self._world, body, seen, what=what, cause=cause, note=note)
         return left or None
 
+    async def require_unlisted(self, body: Body) -> None:
+        """See to it that no server lists a token of a bot that ends.
+
+        By what statuses tell, and by the Secrets themselves: an operator that ended before its status was written has
+        told nobody of what it wrote.
+
+        Raises:
+            NotReadyError: One lists it, or may; it is woken.
+            BackendUnavailableError: The API server is away.
+        """
+        self._require_none(self._acceptance.listing(meta_of(body).uid))
+        servers = self._acceptance.servers_of(body) if _had_opaque_tokens(body) else []
+        self._require_none([key_of(server) for server in servers if await self._holds(server)])
+
+    async def _holds(self, server: Body) -> bool:
+        """Tell whether a server's Secret holds a token of which nothing that is known tells."""
+        return await self._secrets.hold_more(server, self._acceptance.marks(server))
+
+    def _require_none(self, listing: Sequence[ObjectKey]) -> None:
+        for key in listing:
+            self._world.wake(key, Priority.DELETION)
+        if listing:
+            names = ", ".join(str(key) for key in listing[:5])
+            message = f"Everything is revoked at the authority; the Secrets of {names} still list a token of the bot"
+            raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
+
     def awaited(self, meta: Meta, facts: BotFacts) -> list[datetime]:
         """Return when those who are waited for will have what they need (the operator's clock)."""
         bot = self._world.directory.get(meta.key)
@@ -83,6 +115,12 @@ class BotServers:
             return False
         taken = self._acceptance.taken(body, [one.name]).get(one.name)
         return taken is None or not taken.lagging
+
+
+def _had_opaque_tokens(body: Body) -> bool:
+    status = body.get("status") or {}
+    told = [*(status.get("tokens") or ()), *(status.get("endingTokens") or ())]
+    return any(one.get("fingerprint") for one in told)
 
 
 def _ending(body: Body, facts: BotFacts) -> tuple[EndingToken, ...]:

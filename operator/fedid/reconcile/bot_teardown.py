@@ -33,6 +33,7 @@ from fedid.reconcile.bot_nodes import waits_for_nodes
 from fedid.reconcile.bot_observation import observe_stored
 from fedid.reconcile.bot_paths import BotPaths
 from fedid.reconcile.bot_retention import BotRetention
+from fedid.reconcile.bot_servers import BotServers
 from fedid.reconcile.gate import backends_of, federation_name, with_finalizer
 from fedid.reconcile.members import require_tuples_gone
 from fedid.reconcile.receipts import gone_from_vault, leave_receipt, withdrawal_of
@@ -73,6 +74,7 @@ class BotTeardown:
         """Work in this world."""
         self._world = world
         self._acceptance = acceptance
+        self._servers = BotServers(world, acceptance)
         self._retention = BotRetention(world)
         self._authority = BotAtAuthority(world, self._retention)
 
@@ -143,6 +145,8 @@ class BotTeardown:
         body = await self._record_proof(body, evidence, refusals, backends.identity_provider.server_now())
         await self._remove_from_vault(meta, evidence, backends)
         self._require_consumers_gone(meta)
+        await self._servers.require_unlisted(body)
+        require_tuples_gone(self._world, meta.uid)
         last = world.last_deletions.get(evidence.client_id)
         if last is not None and backends.identity_provider.server_now() <= last:
             return False
@@ -226,14 +230,6 @@ class BotTeardown:
             names = ", ".join(sorted(str(key) for key in holding)[:5])
             message = f"Everything is revoked; the Secrets of {names} are still to be emptied"
             raise NotReadyError(message, reason=Reason.WAITING_FOR_CONSUMERS)
-        listing = self._acceptance.listing(meta.uid)
-        for key in listing:
-            self._world.wake(key, Priority.DELETION)
-        if listing:
-            names = ", ".join(str(key) for key in listing[:5])
-            message = f"Everything is revoked at the authority; the Secrets of {names} still list a token of the bot"
-            raise NotReadyError(message, reason=Reason.WAITING_FOR_VERIFIERS)
-        require_tuples_gone(self._world, meta.uid)
 
     async def _tell_proof(self, body: Body, evidence: Evidence, backends: Backends) -> None:
         """Leave a receipt of what was seen; from the status, so that a restart tells the same."""

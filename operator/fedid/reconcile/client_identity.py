@@ -26,7 +26,7 @@ from fedid.reconcile.copied_entries import begin, read_copied, with_copied
 from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_of, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNode, PodNodes
-from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at
+from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at, names_of
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
@@ -195,7 +195,7 @@ class ClientIdentities:
         """
         status = body.get("status") or {}
         mounted_uid = (status.get("bot") or {}).get("uid")
-        names = sorted({status.get("secretName") or spec.secret_name, spec.secret_name})
+        names = names_of(body)
         emptied = [written for name in names if (written := await self._secrets.empty(spec.meta, name)) is not None]
         pods = await self._nudges.first(body, spec, emptied) if emptied else {}
         if status.get("delivered") or pods.get("pods", status.get("pods")) != status.get("pods"):

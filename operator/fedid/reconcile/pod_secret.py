@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fedid.domain.conditions import rfc3339
 from fedid.domain.content_digest import content_digest
 from fedid.domain.pod_identity import PodIdentity
-from fedid.domain.resources import Body, Meta
+from fedid.domain.resources import Body, Meta, meta_of
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.errors import BackendUnavailableError, OwnershipConflictError
@@ -18,7 +18,7 @@ from fedid.reconcile.gate import require_still_there
 from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.world import World
 
-__all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest"]
+__all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest", "names_of"]
 
 _PART_OF = "fedid.io/part-of"
 _OPAQUE = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -138,11 +138,23 @@ class PodSecrets:
 
     async def opaque_tokens(self, meta: Meta, name: str) -> dict[str, Sensitive]:
         """Return the opaque tokens that our Secret of that name holds, by fingerprint; none if it is not ours."""
+        return _opaque_in(await self._own_data(meta, name))
+
+    async def _own_data(self, meta: Meta, name: str) -> Mapping[str, Sensitive]:
         found = await self._world.cluster.read_secret(meta.key.namespace, name)
-        if found is None or found.owner_uid != meta.uid:
-            return {}
-        held = (Sensitive(text) for value in found.data.values() for text in _OPAQUE.findall(value.reveal()))
-        return {token.fingerprint(): token for token in held}
+        return found.data if found is not None and found.owner_uid == meta.uid else {}
+
+    async def hold_more(self, body: Body, told: Collection[str]) -> bool:
+        """Tell whether a Secret of an object holds opaque tokens of none of these fingerprints, and is not as told.
+
+        What merely looks like a token, a text of the spec, is part of what the status tells of.
+        """
+        content = (body.get("status") or {}).get("secretHash")
+        for name in names_of(body):
+            found = await self._own_data(meta_of(body), name)
+            if digest(found) != content and _opaque_in(found).keys() - set(told):
+                return True
+        return False
 
     async def drop_former(self, body: Body, spec: PodIdentity) -> None:
         """Delete the Secret of a former `secretName`; only once the new one is there."""
@@ -155,6 +167,17 @@ class PodSecrets:
 
     def _wrote(self, secret: MountedSecret) -> None:
         self._world.directory.wrote_secret(secret.namespace, secret.name, secret.resource_version)
+
+
+def names_of(body: Body) -> list[str]:
+    """Return under which names an object has, or had, a Secret: the one that it asks for and the one that it told."""
+    asked = (body.get("spec") or {}).get("secretName") or meta_of(body).key.name
+    return sorted({asked, (body.get("status") or {}).get("secretName") or asked})
+
+
+def _opaque_in(files: Mapping[str, Sensitive]) -> dict[str, Sensitive]:
+    held = (Sensitive(text) for value in files.values() for text in _OPAQUE.findall(value.reveal()))
+    return {token.fingerprint(): token for token in held}
 
 
 def _wanted_secret(spec: PodIdentity, credential: Credential) -> MountedSecret:

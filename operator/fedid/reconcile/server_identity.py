@@ -24,7 +24,7 @@ from fedid.reconcile.accepted_tokens import AcceptedToken, AcceptedTokens, by_bo
 from fedid.reconcile.bot_use import refusal_of
 from fedid.reconcile.gate import backends_of, federation_name, realm_now
 from fedid.reconcile.nudges import Nudges
-from fedid.reconcile.pod_secret import Credential, PodSecrets, Written, changed_at
+from fedid.reconcile.pod_secret import Credential, PodSecrets, Written, changed_at, names_of
 from fedid.reconcile.server_client import ServerClient, ServerClients, parse_client
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
 from fedid.reconcile.world import World
@@ -119,10 +119,8 @@ class ServerIdentities:
         return await write_status(self._world, body, told, fields) or body
 
     async def _empty(self, body: Body) -> list[Written]:
-        meta, status = meta_of(body), body.get("status") or {}
-        named = (body.get("spec") or {}).get("secretName") or meta.key.name
-        names = sorted({status.get("secretName") or named, named})
-        emptied = [written for name in names if (written := await self._secrets.empty(meta, name)) is not None]
+        meta = meta_of(body)
+        emptied = [written for name in names_of(body) if (written := await self._secrets.empty(meta, name)) is not None]
         self._acceptance.told(meta.key)  # that it may list more than its status tells is over
         return emptied
 
@@ -150,7 +148,8 @@ class ServerIdentities:
         """
         body = newest_of(self._world, body)
         told, bots = self._acceptance.may_list(body), self._accepted_bots(body, spec)
-        if {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in bots}:
+        in_order = {entry.get("uid") for entry in told} <= {bot["metadata"]["uid"] for bot in bots}
+        if in_order and not await self._secrets.hold_more(body, self._acceptance.marks(body)):
             return
         try:
             kept = await self._kept(body, spec, render, bots)
