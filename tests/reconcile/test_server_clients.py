@@ -66,6 +66,11 @@ class App:
         """Of the PodIdentity."""
         return self.operator.status(POD_IDENTITY, "app")
 
+    @property
+    def finalizers(self) -> list[str]:
+        """Of the PodIdentity, if it is there."""
+        return list(self.operator.cluster.bodies.get(APP, {}).get("metadata", {}).get("finalizers") or ())
+
     def told(self, kind: ConditionType) -> tuple[str, str] | None:
         """Return status and reason of a condition."""
         found = condition_of(self.status.get("conditions") or (), kind)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from fedid.domain.conditions import ConditionType
 from fedid.domain.resources import FINALIZER
 from fedid.errors import BackendUnavailableError
@@ -164,6 +166,40 @@ class TestRevokeNow:
             assert app.status["revokedNow"] == "leaked", effects
             assert FINALIZER in app.operator.cluster.bodies[APP]["metadata"]["finalizers"], effects
         assert effects > 5, "it was cut off in a few places only"
+
+
+@pytest.mark.parametrize(
+    ("backend", "operation", "held_by"),
+    [
+        ("store", "destroy", None),
+        ("cluster", "set_finalizers", None),
+        ("cluster", "patch_status", None),
+        ("store", "destroy", "example.com/hold"),
+    ],
+    ids=["held", "about to be let go", "let go", "held by somebody else too"],
+)
+async def test_nothing_is_made_anew_for_a_server_that_is_deleted_meanwhile(
+    backend: str, operation: str, held_by: str | None
+) -> None:
+    """At whatever point of the end that comes before the new beginning."""
+    app = await App.begun()
+    if held_by is not None:
+        app.operator.cluster.bodies[APP]["metadata"]["finalizers"].append(held_by)
+
+    def deleted(_target: str) -> bool:
+        body = app.operator.cluster.bodies.get(APP, {"metadata": {"deletionTimestamp": "done"}})
+        now = operation != "patch_status" or FINALIZER not in app.finalizers
+        if now and "deletionTimestamp" not in body["metadata"]:
+            app.operator.cluster.delete("PodIdentity", "site-a", "app")
+        return False
+
+    failures = {"store": app.store.failures, "cluster": app.operator.cluster.failures}[backend]
+    failures.add(operation, AssertionError("never raised"), times=None, when=deleted)
+    app.want(annotations=LEAKED)
+    await app.operator.advance(60)
+    assert app.finalizers == [one for one in (held_by,) if one is not None]
+    assert app.provider.realm.clients == {}
+    assert PATH not in app.store.entries
 
 
 async def test_a_server_that_goes_meanwhile_is_ended_once() -> None:

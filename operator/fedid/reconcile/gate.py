@@ -193,6 +193,19 @@ async def require_still_there(world: World, meta: Meta, *, anyway: bool = False)
         raise StaleObjectError(message)
 
 
+def still_wanted(world: World, meta: Meta) -> Body:
+    """Return the newest known version of an object for which something is about to be made, in the midst of a pass.
+
+    Raises:
+        StaleObjectError: It is gone or being deleted since the pass began.
+    """
+    newest = world.directory.get(meta.key)
+    if newest is None or meta_of(newest).uid != meta.uid or meta_of(newest).deleting:
+        message = f"{meta.key} was deleted meanwhile"
+        raise StaleObjectError(message)
+    return newest
+
+
 async def without_finalizer(world: World, body: Body, *finalizers: str) -> None:
     """Take finalizers of ours off, by default `FINALIZER`; the last thing that happens to an object.
 

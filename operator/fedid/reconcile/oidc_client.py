@@ -41,6 +41,7 @@ from fedid.reconcile.gate import (
     judged_as_before,
     require_still_there,
     require_usable,
+    still_wanted,
     with_finalizer,
 )
 from fedid.reconcile.judging import judged, judgement_fields
@@ -150,6 +151,7 @@ class OidcClients:
 
         Raises:
             NotReadyError: It is under way; this object is woken when there is more to do.
+            StaleObjectError: The object was deleted meanwhile: nothing is to be made anew.
             Error: A backend does not let us finish; the status says what it waits for.
         """
         meta, status = meta_of(body), body.get("status") or {}
@@ -171,7 +173,7 @@ class OidcClients:
             raise
         if not finished:
             raise NotReadyError(message, reason=Reason.REVOKED_NOW)
-        return newest_of(self._world, body)
+        return still_wanted(self._world, meta)
 
     async def _main(self, one: ClientPass, main: DesiredOidcClient) -> BotFacts:
         """Return what is true of the server's own client, and why its secret cannot be replaced as it is wanted."""
