@@ -60,9 +60,7 @@ class Aftermath:
             now = self._servers.realm.now().timestamp()
             renewed = {BOT_CLIENT, POD_IDENTITY}
             bodies = [body for key, body in self._servers.cluster.bodies.items() if key.kind in renewed]
-            if all(
-                _newest(body) < now - _RENEWAL_SECONDS and _earliest(body) > now + _RENEWAL_SECONDS for body in bodies
-            ):
+            if all(_is_quiet(body, now) for body in bodies):
                 return
 
     def _faults(self) -> list[tuple[str, str]]:
@@ -107,10 +105,11 @@ class Aftermath:
 
     def _due_soon(self) -> set[str]:
         """Return the bots of which something is due before the second look is over, and not theirs alone."""
-        latest = self._servers.realm.now().timestamp() + _QUIET_SECONDS + 60.0
+        now = self._servers.realm.now().timestamp()
+        latest = now + _QUIET_SECONDS + 60.0
         due = set()
         for key, body in self._servers.cluster.bodies.items():
-            if key.kind == BOT_CLIENT and _earliest(body) < latest:
+            if key.kind == BOT_CLIENT and (_earliest(body) < latest or now < _expiry(body) < latest):
                 due |= {f"{key.namespace}/{key.name}", *SERVERS}
             if key.kind == POD_IDENTITY and _earliest(body) < latest:
                 due.add(f"{key.namespace}/{key.name}")
@@ -303,6 +302,18 @@ class Aftermath:
 def _told(body: Any) -> tuple[str, str, str]:
     ready = condition_of((body.get("status") or {}).get("conditions") or (), "Ready")  # type: ignore[arg-type]
     return ("Unknown", "None", "") if ready is None else (ready["status"], ready["reason"], ready["message"])
+
+
+def _is_quiet(body: Any, now: float) -> bool:
+    """Tell whether nothing of a bot or a portal changes by itself about now (POSIX seconds)."""
+    renewed = _newest(body) > now - _RENEWAL_SECONDS or _earliest(body) < now + _RENEWAL_SECONDS
+    return not renewed and abs(_expiry(body) - now) > _RENEWAL_SECONDS
+
+
+def _expiry(body: Any) -> float:
+    """Return when a bot expires, or did (POSIX seconds)."""
+    text = body["spec"].get("expiresAt")
+    return datetime.fromisoformat(text).timestamp() if text else float("inf")
 
 
 def _earliest(body: Any) -> float:
