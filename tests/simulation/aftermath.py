@@ -12,7 +12,7 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from tests.simulation.estate import FORBIDDEN, NARROW, PORTALS, SERVERS
+from tests.simulation.estate import FORBIDDEN, NARROW, PORTALS, SERVERS, client_id_of
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
 from tests.simulation.witness import OPAQUE, Witness
@@ -128,7 +128,7 @@ class Aftermath:
     def _look_at_bot(self, key: ObjectKey, body: Any) -> None:
         name = f"{key.namespace}/{key.name}"
         realm = self._servers.realm
-        client = realm.client(f"{key.namespace}.{key.name}")
+        client = realm.client(client_id_of(name))
         ready, reason, message = _told(body)
         mine = client is not None and client.owner == self._servers.mark(body["metadata"]["uid"])
         if name in _STRANGE or self._is_in_the_way(key):
@@ -174,7 +174,7 @@ class Aftermath:
     def _is_in_the_way(self, key: ObjectKey) -> bool:
         """Tell whether something lies there of a former object of the name that a hand let go: nobody takes it over."""
         left = {self._servers.mark(uid) for uid in self._witness.released}
-        client = self._servers.realm.client(f"{key.namespace}.{key.name}")
+        client = self._servers.realm.client(client_id_of(f"{key.namespace}/{key.name}"))
         folder = f"fedid/{key.namespace}/bots/{key.name}/"
         marks = {
             one.mark.owner for path, one in self._servers.store.entries.items() if path.startswith(folder) and one.mark
@@ -185,8 +185,7 @@ class Aftermath:
         folder, realm = f"fedid/{key.namespace}/bots/{key.name}", self._servers.realm
         secret = self._servers.store.data_of(f"{folder}/client").get("client_secret", "")
         token = self._servers.store.data_of(f"{folder}/tokens/default").get("token", "")
-        client_id = f"{key.namespace}.{key.name}"
-        client = realm.client(client_id)
+        client = realm.client(client_id_of(f"{key.namespace}/{key.name}"))
         if client is None or client.secret is None or client.secret.reveal() != secret:
             self._fail("convergence", f"the secret of {key} in Vault is not its client's, or the former one of it")
         if not realm.accepts(Sensitive(token)):
@@ -223,8 +222,8 @@ class Aftermath:
     def _look_at_portal(self, key: ObjectKey, body: Any) -> None:
         """Check that Keycloak, Vault and the Secret agree about its client, which only a namespace of a rule has."""
         ready, reason, message = _told(body)
-        client_id, path = f"{key.namespace}.{key.name}.server", f"fedid/{key.namespace}/pods/{key.name}/client"
-        client = self._servers.realm.client(client_id)
+        path = f"fedid/{key.namespace}/pods/{key.name}/client"
+        client = self._servers.realm.client(client_id_of(f"{key.namespace}/{key.name}"))
         mine = client is not None and client.owner == self._servers.mark(body["metadata"]["uid"])
         if not self._hands.labelled[key.namespace]:
             if mine:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from fedid.domain.realm import SecretPolicy
-from fedid.domain.resources import FEDERATION
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from tests.fakes.cluster import OPERATOR_NAMESPACE
@@ -42,6 +42,16 @@ _EVERY_RULE = [
     },
     {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": [NARROW]},
 ]
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of what is not a user."""
+    return POD_IDENTITY if name in (*SERVERS, *PORTALS) else BOT_CLIENT
+
+
+def client_id_of(name: str) -> str:
+    """Return the clientId that a bot or a portal has if nothing is said of it."""
+    return name.replace("/", ".") + (".server" if name in PORTALS else "")
 
 
 def furnish(servers: Servers, *, events: bool, quiet: bool = False) -> None:

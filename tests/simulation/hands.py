@@ -19,7 +19,9 @@ from tests.simulation.estate import (
     SERVERS,
     TAKEN,
     bot_spec,
+    client_id_of,
     grant,
+    kind_of,
     label,
     pod_spec,
     portal_spec,
@@ -73,7 +75,7 @@ class Hands:
             )
 
     def rotate(self, name: str, value: Any) -> None:
-        """Annotate a bot, which must not be felt by its consumers."""
+        """Annotate a bot or a portal, which must not be felt by its consumers."""
         self._annotate(name, ROTATE, value)
 
     def revoke_now(self, name: str, value: Any) -> None:
@@ -121,12 +123,11 @@ class Hands:
 
     def rotate_portal(self, name: str, value: Any) -> None:
         """Annotate it, which must not be felt by its pods."""
-        self._annotate(name, ROTATE, value, POD_IDENTITY)
+        self.rotate(name, value)
 
     def revoke_portal(self, name: str, value: Any) -> None:
         """Ask for an end of its client and a new beginning."""
-        self._annotate(name, REVOKE_NOW, value, POD_IDENTITY)
-        self._witness.disturbed(name)
+        self.revoke_now(name, value)
 
     def delete_portal(self, name: str, _how: Any) -> None:
         """Delete it."""
@@ -378,7 +379,8 @@ class Hands:
         labels = TAKEN if kind == BOT_CLIENT else None
         self._servers.cluster.apply(kind, *name.split("/"), spec, labels=labels)
 
-    def _annotate(self, name: str, annotation: str, value: Any, kind: str = BOT_CLIENT) -> None:
+    def _annotate(self, name: str, annotation: str, value: Any) -> None:
+        kind = kind_of(name)
         body = self._servers.cluster.bodies.get(self._key(kind, name))
         if body is not None and "deletionTimestamp" not in body["metadata"]:
             annotations = {**body["metadata"].get("annotations", {}), annotation: value}
@@ -398,8 +400,7 @@ class Hands:
     def _client(self, name: str) -> ClientRecord | None:
         """Return the client of a bot or of a portal that is ours."""
         self._witness.tampered(name)
-        client_id = name.replace("/", ".") + (".server" if name in PORTALS else "")
-        client = self._servers.realm.client(client_id)
+        client = self._servers.realm.client(client_id_of(name))
         return client if client is not None and client.owner else None
 
     def _account(self, client: ClientRecord) -> str:

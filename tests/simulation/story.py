@@ -91,6 +91,14 @@ _CALM_BOTS = ("site-a/trainer", "site-b/trainer")
 """No stranger is in their way, so nothing is tried again and again."""
 
 
+_BEGINNING = (
+    Action(8.0, "create_user", USERS[0], 1),
+    Action(9.0, "create_server", SERVERS[0]),
+    Action(10.0, "create_portal", PORTALS[0], 0),
+)
+"""What is there in every story of a seed, beside bots."""
+
+
 def _flat(groups: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(name for group in groups for name in group)
 
@@ -105,8 +113,7 @@ def story_of(seed: int) -> Story:
     gentle = drawn.random() < 0.25  # no hands and no weather: what users do must go without any excuse
     kinds = [_flat(_USERS_DO)] if gentle else [_flat(_USERS_DO), _flat(_HANDS_DO), _flat(_BEFALLS), _flat(_BEFALLS)]
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(BOTS[:3], 5)]
-    actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
-    actions.append(Action(10.0, "create_portal", PORTALS[0], 0))
+    actions += _BEGINNING
     for _ in range(drawn.randint(3, 30)):
         at = round(drawn.uniform(30.0, length), 2)
         what = drawn.choice(drawn.choice(kinds))
@@ -136,8 +143,7 @@ def _quiet_story(seed: int, drawn: Random) -> Story:
     """Return days in which credentials are renewed again and again, and something happens once in a while."""
     replicas = drawn.choice((1, 1, 2))
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(_CALM_BOTS)]
-    actions += [Action(8.0, "create_user", USERS[0], 1), Action(9.0, "create_server", SERVERS[0])]
-    actions.append(Action(10.0, "create_portal", PORTALS[0], 0))
+    actions += _BEGINNING
     for _ in range(drawn.randint(0, 8)):
         at = round(drawn.uniform(_START_SECONDS, _QUIET_SECONDS), 2)
         what = drawn.choice(_flat(drawn.choice((_USERS_DO, _BEFALLS))))

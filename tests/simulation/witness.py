@@ -14,7 +14,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import MountedSecret
 from fedid.domain.tokens import ClientCredentials
 from fedid.reconcile.bot_teardown import _MADE  # the fields by which a status claims that something exists
-from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, PORTALS, SERVERS
+from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, PORTALS, SERVERS, client_id_of, kind_of
 from tests.simulation.network import KEYCLOAK, VAULT, Request
 from tests.simulation.scene import SECRET_MARKS, Site
 from tests.simulation.servers import WatchEvent
@@ -226,10 +226,9 @@ class Witness:
             self.fail("3", f"{path} holds a token that nobody issued")
         secret = data.get("client_secret")
         if secret and path.endswith("/client"):
-            namespace, name = path.split("/")[1], path.split("/")[3]
-            kind = POD_IDENTITY if (portal := f"{namespace}/{name}" in PORTALS) else BOT_CLIENT
-            client = self._servers.realm.client(f"{namespace}.{name}{'.server' if portal else ''}")
-            if client is not None and client.enabled and not self._excused(f"{namespace}/{name}", kind=kind):
+            name = "/".join(path.split("/")[1:4:2])
+            client = self._servers.realm.client(client_id_of(name))
+            if client is not None and client.enabled and not self._excused(name):
                 known = {one.reveal() for one in (client.secret, client.previous_secret) if one is not None}
                 if secret not in known:
                     self.fail("3", f"{path} holds a secret that was never good")
@@ -280,27 +279,26 @@ class Witness:
                 continue
             current = [one for one in holdings if one.until > self._site.timeline.now]
             holdings[:] = current
-            portal = name in PORTALS
-            refused = self._portal_refused if portal else self._refused
+            refused = self._portal_refused if name in PORTALS else self._refused
             why = next((why for one in current if (why := refused(name, one)) is not None), None)
-            if self._excused(name, well=why is None, kind=POD_IDENTITY if portal else BOT_CLIENT):
+            if self._excused(name, well=why is None):
                 continue
             if why is not None:
                 self.fail("4", f"a consumer of {name}: {why}")
 
     def _refused(self, name: str, held: _Held) -> str | None:
         """Return why what a pod holds is refused, None if it is not, or may have expired."""
-        realm, client_id = self._servers.realm, name.replace("/", ".")
+        realm = self._servers.realm
         if not held.content.get("secret") or not held.content.get("token"):
             return "its Secret is empty" if held.until == float("inf") else None
-        credentials = ClientCredentials(client_id, Sensitive(held.content["secret"]))
+        credentials = ClientCredentials(client_id_of(name), Sensitive(held.content["secret"]))
         if realm.authenticated(credentials) is None:
             return "its secret is refused"
         # What the Secret held before is nobody's: there are no pods, and the operator knows that.
         for server in SERVERS if held.until == float("inf") else ():
             listed = self.listed(server)
             well = held.content.get("list") in listed
-            if self._excused(server, well=well, kind=POD_IDENTITY) or well:
+            if self._excused(server, well=well) or well:
                 continue
             ends_at = self._opaque_until.get(held.content.get("list", ""))
             if ends_at is None or ends_at > realm.now() or not self._may_be_late(held):
@@ -319,16 +317,16 @@ class Witness:
         """Return why Keycloak refuses the secret that a pod of a portal holds, None if it does not."""
         if not (secret := held.content.get("secret")):
             return "its Secret is empty" if held.until == float("inf") else None
-        credentials = ClientCredentials(name.replace("/", ".") + ".server", Sensitive(secret))
+        credentials = ClientCredentials(client_id_of(name), Sensitive(secret))
         return "its secret is refused" if self._servers.realm.authenticated(credentials) is None else None
 
     def _may_be_late(self, held: _Held) -> bool:
         """Tell whether what expired may not have been renewed yet."""
         return held.until < float("inf") or self._site.timeline.now < self._trouble_ends + 1.5 * self._lifetime
 
-    def _excused(self, name: str, *, well: bool = False, kind: str = BOT_CLIENT) -> bool:
-        """Tell whether consumers of a bot may be without credentials now, or a server without its list."""
-        body = self._servers.cluster.bodies.get(ObjectKey(kind, *name.split("/")))
+    def _excused(self, name: str, *, well: bool = False) -> bool:
+        """Tell whether consumers of a bot or a portal may be without credentials now, or a server without its list."""
+        body = self._servers.cluster.bodies.get(ObjectKey(kind_of(name), *name.split("/")))
         if body is None or "deletionTimestamp" in body["metadata"] or "expiresAt" in body["spec"]:
             return True
         since = self._disturbed.get(name)
