@@ -78,13 +78,13 @@ _BEFALLS = (
 )
 
 
-_LENGTHS = (600.0,) * 8 + (1800.0,) * 7 + (5400.0,) * 3 + (36000.0,)
+_LENGTHS = (600.0,) * 8 + (1800.0,) * 7 + (5400.0,) * 3 + (18000.0,)
 """Seconds: most of what goes wrong does so within minutes."""
 _LONG_SECONDS = 5400.0
 """From this length on the Lease is renewed less often."""
 _START_SECONDS = 30.0
 """Within which everything is there."""
-_QUIET = 0.05
+_QUIET = 0.035
 """Part of the stories that are about quiet days."""
 _QUIET_SECONDS = 4 * 86400.0
 _CALM_BOTS = ("site-a/trainer", "site-b/trainer")
