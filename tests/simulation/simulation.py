@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,8 +37,8 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def simulate(story: Story) -> Result:
-    """Run a story."""
+def simulate(story: Story, looks: Iterable[tuple[float, Callable[[Site], None]]] = ()) -> Result:
+    """Run a story; somebody else may look at the site at instants of it (seconds)."""
     site = Site.new(story.seed)
     site.network.seconds = story.latency
     with settled_in(site, story.seed, lambda _settings: _timing(story), quiet=story.quiet):
@@ -49,6 +50,8 @@ def simulate(story: Story) -> Result:
             timeline.after(site.random.random(), replica.start)
         for action in story.actions:
             timeline.at(action.at, partial(hands.act, action))
+        for at, look in looks:
+            timeline.at(at, partial(look, site))
         timeline.at(story.length, hands.heal)
         _look_regularly(witness, site, _QUIET_LOOK_SECONDS if story.quiet else _LOOK_SECONDS)
         timeline.run(until=story.length + _FIRST_LOOK_SECONDS)
