@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from fedid.adapters.keycloak.representations import (
     user_representation,
 )
 from fedid.adapters.keycloak.server_clock import TRUST_SECONDS, ServerClock
+from fedid.adapters.transport import Transport
 from fedid.domain.realm import ClientRecord, ProtocolMapper, UserRecord
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import BackendDeniedError, BackendRejectedError, BackendUnavailableError, StaleObjectError
@@ -235,6 +237,19 @@ class TestServerClock:
             ServerClock().at_least()
         with pytest.raises(BackendUnavailableError):
             ServerClock().at_most()
+
+    def test_goes_on_while_the_machine_sleeps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keycloak does not sleep with us, so the clock of a connection counts that too."""
+        asleep = 0.0
+        counted = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda which: counted(which) + asleep)
+        transport = Transport("keycloak", "http://keycloak")
+        clock = ServerClock(monotonic=transport.monotonic)
+        now = transport.monotonic()
+        clock.saw(datetime(2026, 1, 1, 12, tzinfo=UTC), sent=now, received=now)
+        asleep = 3600.0
+        assert clock.at_least() >= datetime(2026, 1, 1, 12, 59, 59, tzinfo=UTC)
+        assert clock.at_most() >= datetime(2026, 1, 1, 13, tzinfo=UTC)
 
     @given(
         offset=st.floats(1.7e9, 1.9e9),

@@ -26,6 +26,7 @@ from yarl import URL
 
 from fedid import __version__
 from fedid.adapters.answer import AWAY, Answer, Call
+from fedid.adapters.clock import awake_or_not
 from fedid.adapters.transport_failures import failure_of
 from fedid.engine import Breaker, BreakerOpenError
 from fedid.errors import BackendError, BackendRejectedError, BackendUnavailableError, InvalidSpecError
@@ -84,7 +85,7 @@ class Transport:
         fence: Callable[[], None] | None = None,
         on_call: Callable[[Call], None] | None = None,
         replica: str | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = awake_or_not,
     ) -> None:
         """Prepare; nothing connects before the first request.
 
@@ -100,7 +101,8 @@ class Transport:
             fence: Called right before each write is sent; raises if this replica may not write any more.
             on_call: Told about each finished request.
             replica: Name of this process, for the backend's own log: it is sent as a part of `User-Agent`.
-            monotonic: Seconds that never go back; stamps each `Answer`, and adapters tell the time by it too.
+            monotonic: Seconds that never go back; stamps each `Answer`, and adapters tell the time by it too: of
+                tokens that end, and of the backend's own clock. Neither sleeps when our machine does.
 
         Raises:
             InvalidSpecError: The URL or the bundle is unusable.
