@@ -1,4 +1,4 @@
-"""The operator's own clock is off: whether a token has expired is Keycloak's to tell."""
+"""The operator's own clock is off: whether a token has expired is Keycloak's to tell, and what it said may be wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 
 from fedid.domain.conditions import condition_of
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
+from fedid.domain.super_node import NodeStatus
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
+from tests.reconcile.test_pod_nodes import Federated
 
 
 @pytest.mark.parametrize("off", [timedelta(minutes=3), timedelta(minutes=-3)])
@@ -26,3 +28,25 @@ async def test_a_good_token_is_not_told_to_have_expired(off: timedelta, monkeypa
         assert ready is not None
         assert ready["status"] == "True", ready["message"]
         await operator.advance(3)
+
+
+async def test_a_key_that_was_replaced_while_the_clock_was_fast_ends_once_it_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the overlap, counted from when the mistake is seen; not hours later, when the clock comes there again."""
+    federated = Federated()
+    await federated.begun()
+    (first,) = federated.good
+    with monkeypatch.context() as fast:
+        right = federated.operator.clock.now
+        fast.setattr(federated.operator.clock, "now", lambda: right() + timedelta(hours=2))
+        federated.pod(annotations={"fedid.io/rotate": "secret-1"})
+        await federated.operator.advance(10)
+    assert len(federated.good) == 2
+    federated.registry.set_status(federated.good[1], NodeStatus.ONLINE)
+    await federated.operator.look()
+    await federated.operator.advance(50)
+    assert first in federated.good, "its SuperNode may need it for the overlap"
+    await federated.operator.advance(30)
+    assert first not in federated.good
+    federated.assert_in_order()

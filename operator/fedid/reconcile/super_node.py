@@ -103,7 +103,7 @@ class SuperNode:
         Raises:
             Error: A backend is away or refuses; what was done is found again by the next pass.
         """
-        run = _Run(await self._observe(recorded), now)
+        run = _Run(await self._observe(recorded, now), now)
         before, unrecorded = run.observed.keys.current, node_key_unrecorded(run.observed)
         await self._carry_out(plan_node(self._desired, run.observed, request, self._node.uid, now), run)
         if run.observed.taken:
@@ -131,7 +131,7 @@ class SuperNode:
         Raises:
             Error: A backend is away or refuses, so nothing is proven yet.
         """
-        run = _Run(await self._observe(recorded, ending=True), now)
+        run = _Run(await self._observe(recorded, now, ending=True), now)
         await self._carry_out(plan_node_end(self._desired, run.observed), run)
 
     async def _carry_out(self, steps: tuple[NodeStep, ...], run: _Run) -> None:
@@ -142,7 +142,7 @@ class SuperNode:
             if run.observed.taken != taken:
                 return
 
-    async def _observe(self, recorded: RecordedNode, *, ending: bool = False) -> ObservedNode:
+    async def _observe(self, recorded: RecordedNode, now: datetime, *, ending: bool = False) -> ObservedNode:
         stored = await self._node.store.read(self._node.path, self._mark.owner)
         if stored is not None and stored.owner != self._mark.owner and ending:
             stored = None
@@ -152,6 +152,9 @@ class SuperNode:
             raise OwnershipConflictError(message, backend=_VAULT)
         nodes = await self._node.registry.nodes(self._node.account)
         keys = held_node_keys(stored.data, self._world.read_node_key) if stored is not None else HeldNodeKeys()
+        if keys.issued_at is not None and keys.issued_at > now:
+            # Our clock was fast when the key came into use; what counts from there begins now, and is written so.
+            keys = replace(keys, issued_at=now.replace(microsecond=0))
         return ObservedNode(stored, keys, nodes, recorded.key_id, recorded.rotated_for)
 
     async def _take(self, step: NodeStep, run: _Run) -> None:
