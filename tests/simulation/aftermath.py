@@ -12,7 +12,7 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from tests.simulation.estate import FORBIDDEN, NARROW, PORTALS, SERVERS, client_id_of
+from tests.simulation.estate import FORBIDDEN, NARROW, NODES, PORTALS, SERVERS, bot_of, client_id_of
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
 from tests.simulation.witness import OPAQUE, Witness
@@ -60,7 +60,7 @@ class Aftermath:
             now = self._servers.realm.now().timestamp()
             renewed = {BOT_CLIENT, POD_IDENTITY}
             bodies = [body for key, body in self._servers.cluster.bodies.items() if key.kind in renewed]
-            if all(_is_quiet(body, now) for body in bodies):
+            if all(_is_quiet(body, now) and len(self._good_nodes(body)) < 2 for body in bodies):
                 return
 
     def _faults(self) -> list[tuple[str, str]]:
@@ -80,6 +80,8 @@ class Aftermath:
                 self._look_at_user(key, body)
             elif f"{key.namespace}/{key.name}" in SERVERS:
                 self._look_at_server(key, body)
+            elif f"{key.namespace}/{key.name}" in NODES:
+                self._look_at_node(key, body)
             elif f"{key.namespace}/{key.name}" in PORTALS:
                 self._look_at_portal(key, body)
             else:
@@ -214,7 +216,7 @@ class Aftermath:
                 entry, data = self._servers.store.entries.get(path), self._servers.store.data_of(path)
                 if entry and entry.mark and entry.mark.owner == self._servers.mark(one["metadata"]["uid"]):
                     wanted |= {data[name] for name in OPAQUE if name in data}
-        if (listed := self._witness.listed(f"{key.namespace}/{key.name}")) != wanted:
+        if (listed := self._servers.listed(f"{key.namespace}/{key.name}")) != wanted:
             self._fail(
                 "convergence", f"{key} lists {len(listed - wanted)} tokens too many, {len(wanted - listed)} too few"
             )
@@ -240,6 +242,31 @@ class Aftermath:
             self._fail("convergence", f"{key} is sent to {client.uris}")
         if mounted is None or mounted.data["secret"].reveal() != secret:
             self._fail("convergence", f"{key} mounts something else than what Vault holds")
+
+    def _look_at_node(self, key: ObjectKey, body: Any) -> None:
+        """Check that its SuperLink lets in what it mounts, and nothing else of it; nothing at all without its bot."""
+        servers, ready = self._servers, _told(body)
+        bot_key = ObjectKey(BOT_CLIENT, *bot_of(f"{key.namespace}/{key.name}").split("/"))
+        bot = servers.cluster.bodies.get(bot_key)
+        good = self._good_nodes(body)
+        if bot is None or not self._is_wanted(bot_key, bot):
+            if good:
+                self._fail("2", f"{key} is let in at its SuperLink without its bot: {ready}")
+            return
+        if not (bot.get("status") or {}).get("clientUuid") or self._is_in_the_way(bot_key):
+            return
+        secret = servers.cluster.secrets.get((key.namespace, key.name))
+        mounted = secret.data["supernode.key"].reveal() if secret is not None else ""
+        stored = servers.store.data_of(f"fedid/{key.namespace}/pods/{key.name}/keys/supernode").get("private_key")
+        if ready[0] != "True" or len(good) != 1:
+            self._fail("convergence", f"{key} has {len(good)} nodes: {ready}")
+        elif not servers.super_link.lets_in(mounted) or stored != mounted:
+            self._fail("convergence", f"{key} mounts a key that is not let in, or is not in Vault")
+
+    def _good_nodes(self, body: Any) -> list[int]:
+        suffix = f"fedid:{self._servers.mark(body['metadata']['uid'])}"
+        records = self._servers.super_link.records.values()
+        return [one.node_id for one in records if not one.ended and one.name.endswith(suffix)]
 
     def _look_at_user(self, key: ObjectKey, body: Any) -> None:
         ready, reason, message = _told(body)
@@ -286,6 +313,9 @@ class Aftermath:
             for path, one in self._servers.store.entries.items()
             if one.mark is not None and one.mark.owner not in alive
         ]
+        marks = {f"fedid:{mark}" for mark in alive}
+        records = self._servers.super_link.records.values()
+        found += [f"node {one.name}" for one in records if not one.ended and one.name.rpartition(" ")[2] not in marks]
         if found:
             self._fail("convergence", f"orphans: {', '.join(found)}")
 
@@ -331,7 +361,8 @@ def _newest(body: Any) -> float:
 def _credentials(body: Any) -> list[Any]:
     """Return what a status tells of each credential."""
     status = body.get("status") or {}
-    return [*(status.get("tokens") or ()), status.get("secret") or {}, status.get("oidcClient") or {}]
+    single = [status.get(name) or {} for name in ("secret", "oidcClient", "superNode")]
+    return [*(status.get("tokens") or ()), *single]
 
 
 def _is_about(target: str, name: str) -> bool:

@@ -19,6 +19,8 @@ SERVERS = ("site-a/aggregator",)
 """They list the opaque tokens of all bots, of both namespaces."""
 PORTALS = ("site-b/portal",)
 """Servers that sign users in with a client of their own."""
+NODES = ("site-b/node",)
+"""PodIdentities that are SuperNodes."""
 USERS = ("site-a/ana", "site-b/bo", "site-b/foreign", "site-a/cy")
 """`foreign` meets a stranger of that name."""
 FORBIDDEN = "fl-root"
@@ -31,6 +33,7 @@ TAKEN = {"fedid.io/server": "aggregator"}
 """Labels of a bot that the server accepts."""
 _LABEL = {"fedid.io/tenant": "true"}
 _PORTAL = "https://portal.example"
+_SUPER_LINK = "https://superlink.example:8000"
 _QUIET_PACE = {"defaults": {"resyncPeriod": "1h"}, "drift": {"eventsInterval": "5m"}}
 """What a Federation says where nobody tampers."""
 _EVERY_RULE = [
@@ -39,6 +42,7 @@ _EVERY_RULE = [
         "realmRoles": ["fl-client", "fl-member"],
         "oidcFlows": ["authorizationCode"],
         "redirectUriPrefixes": [_PORTAL],
+        "superlinkUrls": [_SUPER_LINK],
     },
     {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": [NARROW]},
 ]
@@ -46,7 +50,12 @@ _EVERY_RULE = [
 
 def kind_of(name: str) -> str:
     """Return the kind of what is not a user."""
-    return POD_IDENTITY if name in (*SERVERS, *PORTALS) else BOT_CLIENT
+    return POD_IDENTITY if name in (*SERVERS, *PORTALS, *NODES) else BOT_CLIENT
+
+
+def bot_of(node: str) -> str:
+    """Return the bot whose SuperNode it is."""
+    return f"{node.split('/', maxsplit=1)[0]}/trainer"
 
 
 def client_id_of(name: str) -> str:
@@ -133,3 +142,12 @@ def portal_spec(variant: int, lifetime: float) -> dict[str, Any]:
     platform = {"generic": {"files": {"id": "{clientId}", "secret": "{clientSecret}"}}}
     pods = {"selector": {"matchLabels": {"app": "portal"}}}
     return {"role": "server", "oidcClient": client, "platform": platform, "pods": pods}
+
+
+def node_spec(node: str, lifetime: float) -> dict[str, Any]:
+    """Return the spec of a SuperNode whose key changes as a bot's secret."""
+    rotation = {"every": f"{6 * lifetime:.0f}s", "overlap": "150s"}
+    super_node = {"superLink": {"url": _SUPER_LINK}, "rotation": rotation}
+    bot = {"name": bot_of(node).partition("/")[2]}
+    pods = {"selector": {"matchLabels": {"app": "node"}}}
+    return {"role": "client", "botClientRef": bot, "platform": {"flower": {"superNode": super_node}}, "pods": pods}

@@ -12,6 +12,7 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.rotation import REVOKE_NOW, ROTATE
 from fedid.domain.sensitive import Sensitive
+from fedid.domain.super_node import NodeStatus
 from tests.simulation.estate import (
     BOTS,
     BY_HAND,
@@ -23,6 +24,7 @@ from tests.simulation.estate import (
     grant,
     kind_of,
     label,
+    node_spec,
     pod_spec,
     portal_spec,
     server_spec,
@@ -44,7 +46,7 @@ class Hands:
     def __init__(self, site: Site, witness: Witness, lifetime: float) -> None:
         """Act on this site, and let the witness know what may be blamed on whom; tokens live so many seconds."""
         self._lifetime = lifetime
-        self._site, self._servers, self._witness = site, site.servers, witness
+        self._site, self._servers, self._witness, self._excuses = site, site.servers, witness, witness.excuses
         self.is_narrow = False
         self.labelled = {"site-a": True, "site-b": True}
 
@@ -81,7 +83,7 @@ class Hands:
     def revoke_now(self, name: str, value: Any) -> None:
         """Ask for an end of everything and a new beginning."""
         self._annotate(name, REVOKE_NOW, value)
-        self._witness.disturbed(name)
+        self._excuses.disturbed(name)
 
     def suspend(self, name: str, _how: Any) -> None:
         """Suspend a bot."""
@@ -105,7 +107,7 @@ class Hands:
 
     def delete_bot(self, name: str, _how: Any) -> None:
         """Delete a bot."""
-        self._witness.disturbed(name)
+        self._excuses.disturbed(name)
         self._servers.cluster.delete(BOT_CLIENT, *name.split("/"))
 
     def create_pod(self, name: str, _how: Any) -> None:
@@ -131,7 +133,21 @@ class Hands:
 
     def delete_portal(self, name: str, _how: Any) -> None:
         """Delete it."""
-        self._witness.disturbed(name)
+        self._excuses.disturbed(name)
+        self.delete_pod(name, 0)
+
+    def create_node(self, name: str, _how: Any) -> None:
+        """Apply a SuperNode, if it is not there."""
+        if self._key(POD_IDENTITY, name) not in self._servers.cluster.bodies:
+            self._apply(POD_IDENTITY, name, node_spec(name, self._lifetime))
+
+    def rotate_node(self, name: str, value: Any) -> None:
+        """Annotate it, which must not be felt by its pods."""
+        self.rotate(name, value)
+
+    def delete_node(self, name: str, _how: Any) -> None:
+        """Delete it."""
+        self._excuses.disturbed(name)
         self.delete_pod(name, 0)
 
     def create_server(self, name: str, _how: Any) -> None:
@@ -227,6 +243,17 @@ class Hands:
         if (client := self._client(name)) is not None:
             self._servers.realm.map_role(self._account(client), BY_HAND)
 
+    def end_nodes(self, name: str, _how: Any) -> None:
+        """Unregister everything at the SuperLink."""
+        self._excuses.tampered(name)
+        for record in list(self._servers.super_link.records.values()):
+            self._servers.super_link.records[record.node_id] = replace(record, status=NodeStatus.UNREGISTERED)
+
+    def forget_nodes(self, name: str, _how: Any) -> None:
+        """Start the SuperLink anew, which has no database."""
+        self._excuses.tampered(name)
+        self._servers.super_link.forget()
+
     def lose_user(self, name: str, _how: Any) -> None:
         """Delete a user in Keycloak."""
         user = self._servers.realm.user(name.split("/")[1])
@@ -236,7 +263,7 @@ class Hands:
 
     def lose_entry(self, name: str, _how: Any) -> None:
         """Delete what Vault has of a bot."""
-        self._witness.tampered(name)
+        self._excuses.tampered(name)
         namespace, bot = name.split("/")
         for path, entry in list(self._servers.store.entries.items()):
             if path.startswith(f"fedid/{namespace}/bots/{bot}/") and entry.mark is not None:
@@ -244,7 +271,7 @@ class Hands:
 
     def spoil_entry(self, name: str, _how: Any) -> None:
         """Write a secret of one's own into Vault, under the mark that is there."""
-        self._witness.tampered(name)
+        self._excuses.tampered(name)
         path = "fedid/{}/bots/{}/client".format(*name.split("/"))
         entry = self._servers.store.entries.get(path)
         if entry is not None and entry.mark is not None:
@@ -254,7 +281,7 @@ class Hands:
 
     def empty_secret(self, name: str, _how: Any) -> None:
         """Empty the mounted Secret."""
-        self._witness.tampered(name)
+        self._excuses.tampered(name)
         namespace, bot = name.split("/")
         secret = self._servers.cluster.secrets.get((namespace, bot))
         if secret is not None and secret.owner_uid is not None:
@@ -263,7 +290,7 @@ class Hands:
 
     def delete_secret(self, name: str, _how: Any) -> None:
         """Delete the mounted Secret."""
-        self._witness.tampered(name)
+        self._excuses.tampered(name)
         namespace, bot = name.split("/")
         secret = self._servers.cluster.secrets.get((namespace, bot))
         if secret is not None and secret.owner_uid is not None:
@@ -273,7 +300,7 @@ class Hands:
         """Take the finalizer off by hand: what it made has no owner any more if the bot is deleted meanwhile."""
         body = self._servers.cluster.bodies.get(self._key(BOT_CLIENT, name))
         if body is not None and body["metadata"].get("finalizers"):
-            self._witness.tampered(name)
+            self._excuses.tampered(name)
             self._witness.stripped(str(body["metadata"]["uid"]))
             body["metadata"]["finalizers"] = []
             self._servers.cluster._touch(body)  # noqa: SLF001 - what the API server would do after a patch
@@ -288,14 +315,14 @@ class Hands:
 
     def crash(self, replica: str, seconds: Any) -> None:
         """Kill a process; another one starts later."""
-        self._witness.troubled()
+        self._excuses.troubled()
         one = self._replica(replica)
         one.kill()
         self._site.timeline.after(seconds, one.start)
 
     def stop(self, replica: str, _how: Any) -> None:
         """Roll a replica."""
-        self._witness.troubled()
+        self._excuses.troubled()
         one = self._replica(replica)
         stopped = one.machine
         one.stop()
@@ -309,40 +336,40 @@ class Hands:
 
     def pause(self, replica: str, seconds: Any) -> None:
         """Hold a process up."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         self._replica(replica).pause(seconds, asleep=False)
 
     def sleep(self, replica: str, seconds: Any) -> None:
         """Put a machine to sleep."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         self._replica(replica).pause(seconds, asleep=True)
 
     def clock(self, replica: str, offset: Any) -> None:
         """Set a wall clock wrong."""
-        self._witness.troubled()
+        self._excuses.troubled()
         self._replica(replica).set_clock(offset)
 
     def outage(self, backend: str, seconds: Any) -> None:
         """Refuse connections."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         weather = self._site.network.weather[backend]
         weather.away_until, weather.silent = self._site.timeline.now + seconds, False
 
     def silence(self, backend: str, seconds: Any) -> None:
         """Take requests and answer none."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         weather = self._site.network.weather[backend]
         weather.away_until, weather.silent = self._site.timeline.now + seconds, True
 
     def losses(self, backend: str, seconds: Any) -> None:
         """Lose requests and answers."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         weather = self._site.network.weather[backend]
         weather.loss_until, weather.loss = self._site.timeline.now + seconds, _LOSS
 
     def seal(self, _to: str, seconds: Any) -> None:
         """Seal Vault for a while."""
-        self._witness.troubled(seconds)
+        self._excuses.troubled(seconds)
         self._servers.store.sealed = True
         self._site.timeline.after(seconds, self.unseal)
 
@@ -352,7 +379,7 @@ class Hands:
 
     def heal(self) -> None:
         """End every misfortune; every replica runs."""
-        self._witness.troubled()
+        self._excuses.troubled()
         for weather in self._site.network.weather.values():
             weather.away_until = weather.loss_until = 0.0
         self.unseal()
@@ -375,7 +402,7 @@ class Hands:
 
     def _apply(self, kind: str, name: str, spec: Any) -> None:
         if kind != FEDERATION_USER:
-            self._witness.disturbed(name)
+            self._excuses.disturbed(name)
         labels = TAKEN if kind == BOT_CLIENT else None
         self._servers.cluster.apply(kind, *name.split("/"), spec, labels=labels)
 
@@ -399,7 +426,7 @@ class Hands:
 
     def _client(self, name: str) -> ClientRecord | None:
         """Return the client of a bot or of a portal that is ours."""
-        self._witness.tampered(name)
+        self._excuses.tampered(name)
         client = self._servers.realm.client(client_id_of(name))
         return client if client is not None and client.owner else None
 
@@ -409,7 +436,7 @@ class Hands:
     def _disturb(self, namespace: str) -> None:
         for name in (*BOTS, *SERVERS, *PORTALS):
             if name.startswith(namespace):
-                self._witness.disturbed(name)
+                self._excuses.disturbed(name)
 
     def _replica(self, name: str) -> Any:
         return next(one for one in self._site.replicas if one.name == name)

@@ -13,7 +13,7 @@ from tests.simulation.timeline import Machine, Timeline
 
 T = TypeVar("T")
 
-CLUSTER, KEYCLOAK, VAULT = BACKENDS = ("kubernetes", "keycloak", "vault")
+CLUSTER, KEYCLOAK, VAULT, SUPERLINK = BACKENDS = ("kubernetes", "keycloak", "vault", "superlink")
 _TIMEOUT_SECONDS = 15.0
 
 

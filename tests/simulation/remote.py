@@ -159,7 +159,7 @@ class RemoteRealm(_Remote):
         """Look at the realm of this site."""
         super().__init__(transport, FakeIdentityProvider(this_site().servers.realm))
         self._machine = this_machine()
-        self._clock = ServerClock(monotonic=self._machine.time)
+        self._clock = ServerClock(monotonic=self._machine.boot_time)
         self._own_token_at = float("-inf")
 
     def server_now(self) -> datetime:
@@ -171,7 +171,7 @@ class RemoteRealm(_Remote):
         return self._clock.at_most()
 
     async def _ask(self, name: str, target: str, effect: Callable[[], Coroutine[Any, Any, Any]], *, reads: bool) -> Any:
-        sent = self._machine.time()
+        sent = self._machine.boot_time()
         issued_at: list[datetime] = []
 
         def at_server() -> Coroutine[Any, Any, Any]:
@@ -181,7 +181,7 @@ class RemoteRealm(_Remote):
         result = await super()._ask(name, target, at_server, reads=reads)
         if name == "mint" or sent - self._own_token_at > _OWN_TOKEN_SECONDS:
             self._own_token_at = sent
-            self._clock.saw(issued_at[0], sent=sent, received=self._machine.time())
+            self._clock.saw(issued_at[0], sent=sent, received=self._machine.boot_time())
         return result
 
 
@@ -198,6 +198,16 @@ class RemoteStore(_Remote):
     def at(self, _mount: str) -> RemoteStore:
         """Return this mount: the site has no other."""
         return self
+
+
+class RemoteSuperLink(_Remote):
+    """In the place of `SuperLinkRegistry`."""
+
+    reads = ("nodes",)
+
+    def __init__(self, transport: RemoteTransport) -> None:
+        """Look at the SuperLink of this site."""
+        super().__init__(transport, this_site().servers.super_link)
 
 
 class RemoteCluster(_Remote):

@@ -17,12 +17,13 @@ from unittest.mock import patch
 from fedid.domain.naming import ObjectKey
 from tests.simulation.network import BACKENDS, Network, PartialFaults
 from tests.simulation.servers import Servers
+from tests.simulation.super_link import node_key
 from tests.simulation.timeline import Timeline, chance, this_machine
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
 
-SECRET_MARKS = ("fbs_", "5ec2e75ec2e7", ".signature", "kept-from-sight")
+SECRET_MARKS = ("fbs_", "5ec2e75ec2e7", ".signature", "kept-from-sight", "PRIVATE KEY")
 """What each credential of a simulation holds, and nothing else."""
 
 
@@ -49,7 +50,7 @@ class Site:
         with patch("uuid.uuid4", _ids(own)):
             servers = Servers(timeline)
         network = Network(timeline, own)
-        for backend, fake in zip(BACKENDS, (servers.cluster, None, servers.store), strict=True):
+        for backend, fake in zip(BACKENDS, (servers.cluster, None, servers.store, None), strict=True):
             if fake is not None:
                 fake.failures = PartialFaults(network, backend)  # type: ignore[attr-defined]
         return cls(timeline, servers, network, own)
@@ -154,11 +155,13 @@ def settled_in(site: Site, seed: int, lease: Callable[[Any], Any], *, quiet: boo
         "fedid.app.build.time": _Time,
         "fedid.app.build.secrets": _Secrets(drawn),
         "fedid.app.build._RANDOM": drawn,
+        "fedid.app.build.new_node_key": lambda: node_key(drawn),
         "fedid.app.build.lease_timing": lease,
         "fedid.app.build.token_subject": lambda _paths: "system:serviceaccount:fedid-system:fedid",
         "fedid.app.backends.Transport": remote.RemoteTransport,
         "fedid.app.backends.KeycloakRealm": remote.RemoteRealm,
         "fedid.app.backends.VaultSecretStore": remote.RemoteStore,
+        "fedid.app.backends.SuperLinkRegistry": remote.RemoteSuperLink,
         "fedid.handlers.run.watch": replica.watch,
         "fedid.handlers.run._CLUSTER_LOOK_SECONDS": 300.0 if quiet else 10.0,
         "uuid.uuid4": _ids(drawn),

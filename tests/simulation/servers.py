@@ -15,6 +15,7 @@ from fedid.engine import LeaseRecord
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.realm import FakeRealm
 from tests.fakes.secret_store import FakeSecretStore
+from tests.simulation.super_link import SuperLink
 from tests.simulation.timeline import Timeline
 
 WatchEvent = tuple[str, str | None, dict[str, Any]]
@@ -120,6 +121,7 @@ class Servers:
         self.realm = RememberingRealm(timeline)
         self.store = FakeSecretStore(now=timeline.true_time)
         self.cluster = WatchedCluster(timeline)
+        self.super_link = SuperLink()
         self.pace: Mapping[str, Any] = {}
         """What the Federation's spec says about how often to look."""
 
@@ -127,6 +129,12 @@ class Servers:
         """Return the uid of the object of that name."""
         body = self.cluster.bodies.get(key)
         return None if body is None else str(body["metadata"]["uid"])
+
+    def listed(self, server: str) -> set[str]:
+        """Return the opaque tokens that the Secret of a server lists."""
+        namespace, name = server.split("/")
+        secret = self.cluster.secrets.get((namespace, name))
+        return set(secret.data["tokens"].reveal().split()) if secret is not None else set()
 
     def mark(self, uid: str) -> str:
         """Return the owner mark of an object."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.estate import BOTS, NAMESPACES, PORTALS, SERVERS, USERS
+from tests.simulation.estate import BOTS, NAMESPACES, NODES, PORTALS, SERVERS, USERS
 from tests.simulation.timeline import chance
 
 __all__ = ["Action", "Story", "drill_of", "story_of"]
@@ -72,6 +72,10 @@ _HANDS_DO = (
     *(("lose_client",) * 2, ("regenerate",) * 2, ("disable_client",), ("lose_entry",) * 2, ("empty_secret",)),
     *(("delete_secret",), ("take_role",), ("add_role",), ("lose_user",), ("strip",), ("spoil_entry",)),
 )
+_NODES_DO = (*("create_node",) * 2, *("rotate_node",) * 4, "delete_node")
+_NODES_SUFFER = ("end_nodes", "forget_nodes", "outage", "silence", "losses", "outage")
+_WITH_NODES = 0.4
+"""Part of the stories in which there is a SuperNode."""
 _BEFALLS = (
     *(("crash",) * 5, ("outage",) * 4, ("silence",) * 2, ("losses",) * 3, ("pause",) * 2, ("sleep",), ("stop",)),
     *(("clock",) * 2, ("seal",)),
@@ -114,6 +118,7 @@ def story_of(seed: int) -> Story:
     kinds = [_flat(_USERS_DO)] if gentle else [_flat(_USERS_DO), _flat(_HANDS_DO), _flat(_BEFALLS), _flat(_BEFALLS)]
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(BOTS[:3], 5)]
     actions += _BEGINNING
+    actions += _of_nodes(seed, length, gentle=gentle)
     for _ in range(drawn.randint(3, 30)):
         at = round(drawn.uniform(30.0, length), 2)
         what = drawn.choice(drawn.choice(kinds))
@@ -139,11 +144,27 @@ def _drawn(at: float, what: str, drawn: Random, replicas: int) -> Action:
     return Action(at, what, _target(what, drawn, replicas), _manner(what, drawn))
 
 
+def _of_nodes(seed: int, length: float, *, gentle: bool) -> list[Action]:
+    """Return what is about SuperNodes in the story of a seed, mostly nothing; drawn on its own."""
+    drawn = chance(f"nodes {seed}")
+    if drawn.random() > _WITH_NODES:
+        return []
+    actions = [Action(11.0, "create_node", NODES[0])]
+    kinds = _NODES_DO if gentle else (*_NODES_DO, *_NODES_SUFFER)
+    for _ in range(drawn.randint(1, 8)):
+        what = drawn.choice(kinds)
+        at = round(drawn.uniform(30.0, length), 2)
+        backend = "superlink" if what in {"outage", "silence", "losses"} else NODES[0]
+        actions.append(Action(at, what, backend, _manner(what, drawn)))
+    return actions
+
+
 def _quiet_story(seed: int, drawn: Random) -> Story:
     """Return days in which credentials are renewed again and again, and something happens once in a while."""
     replicas = drawn.choice((1, 1, 2))
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(_CALM_BOTS)]
     actions += _BEGINNING
+    actions += _of_nodes(seed, _QUIET_SECONDS, gentle=True)
     for _ in range(drawn.randint(0, 8)):
         at = round(drawn.uniform(_START_SECONDS, _QUIET_SECONDS), 2)
         what = drawn.choice(_flat(drawn.choice((_USERS_DO, _BEFALLS))))
@@ -216,7 +237,7 @@ def _manner(what: str, drawn: Random) -> float | int | str:
     match what:
         case "create_bot" | "recreate_bot" | "change_bot" | "create_user" | "change_user" | "create_portal":
             return drawn.randrange(4)
-        case "rotate" | "rotate_portal":
+        case "rotate" | "rotate_portal" | "rotate_node":
             return drawn.choice(("token", "secret", "all")) + f"-{drawn.randrange(1000)}"
         case "expire":
             return round(drawn.choice((60.0, 900.0)) * drawn.random(), 2)

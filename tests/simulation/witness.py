@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from fedid.domain.conditions import condition_of, instant_in
+from fedid.domain.conditions import instant_in
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.stored import MountedSecret
 from fedid.domain.tokens import ClientCredentials
 from fedid.reconcile.bot_teardown import _MADE  # the fields by which a status claims that something exists
-from tests.simulation.estate import BOTS, BY_HAND, FORBIDDEN, PORTALS, SERVERS, client_id_of, kind_of
+from tests.simulation.consumers import Consumers
+from tests.simulation.estate import FORBIDDEN, SERVERS, client_id_of
+from tests.simulation.excuses import Excuses
 from tests.simulation.network import KEYCLOAK, VAULT, Request
+from tests.simulation.node_witness import NodeWitness
 from tests.simulation.scene import SECRET_MARKS, Site
 from tests.simulation.servers import WatchEvent
 
 _WORKERS = 16
-_CLAIMS = {BOT_CLIENT: _MADE, POD_IDENTITY: ("oidcClient",)}
-"""Fields of a status that claim that something exists in Keycloak or Vault."""
+_CLAIMS = {BOT_CLIENT: _MADE, POD_IDENTITY: ("oidcClient", "superNode")}
+"""Fields of a status that claim that something exists in Keycloak, in Vault or at the SuperLink."""
 OPAQUE = ("token", "previous_token", "pending_token")
 """Keys of an entry that hold one."""
-_SOON_SECONDS = 60.0
-"""After what users or hands did, consumers may be without credentials until the bot is Ready again, and so long."""
-_CALM_SECONDS = 300.0
-"""How long the operator may need to get over an outage, and to learn what was asked meanwhile."""
-_LEASES = 2.0
-"""For how many times the Lease's length that may take at least: one that crashed has to outwait its own."""
-_SWEPT_SECONDS = 1500.0
-"""How long a hand's work may go unnoticed where nothing is in the way of a sweep."""
-_FILE_SECONDS = 60.0
-"""How long a pod may hold what the Secret held before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,63 +40,35 @@ class Violation:
         return f"invariant {self.invariant} at {self.at:.2f} s: {self.what}"
 
 
-@dataclass(slots=True)
-class _Held:
-    """What a pod may hold: the content of a Secret, until some time after it was replaced."""
-
-    content: dict[str, str]
-    owner: str
-    until: float = float("inf")
-
-
 class Witness:
     """Checks each effect on a server."""
 
     def __init__(self, site: Site, lifetime: float, lease: float) -> None:
         """Look at everything on this site from now on; tokens live and leases last for so many seconds."""
-        self._lifetime, self._calm_seconds = lifetime, max(_CALM_SECONDS, _LEASES * lease)
+        self.excuses = Excuses(site, lifetime, lease)
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
         """Passes of time, effects and what else is worth a figure."""
         self.released: set[str] = set()
         """uids whose end a hand kept the operator from proving."""
         self._site, self._servers = site, site.servers
-        self._disturbed: dict[str, float] = {}
-        self._tampered: dict[str, float] = {}
-        self._trouble_ends = float("-inf")
+        self._consumers = Consumers(site, self.excuses, self.fail)
+        self._nodes = NodeWitness(site, self.excuses, self.fail)
         self._dead_tokens: dict[str, str] = {}
         self._dead_secrets: dict[tuple[str, str], str] = {}
         self._secrets_of: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         """clientId and secret of every client that carried the owner mark of a uid."""
         self._opaque_of: dict[str, str] = {}
         """Owner mark by opaque token."""
-        self._opaque_until: dict[str, datetime] = {}
-        """When each of them expires."""
         self._dead_opaque: dict[str, str] = {}
         """Why no server may list it any more, by opaque token."""
         self._stripped: set[str] = set()
         self._made: set[str] = set()
-        self._held: dict[str, list[_Held]] = {}
         self._events_seen = 0
         self._strangers = self._strange()
         site.network.on_sent, site.network.on_effect = self.sent, self.took_effect
         site.on_roused = self.roused
         self._servers.cluster.watches.append(self.told)
-
-    # --- what may be blamed on whom
-
-    def disturbed(self, name: str) -> None:
-        """Take note that a user asked for something by which the consumers of a bot may lose their credentials."""
-        self._disturbed[name] = max(self._site.timeline.now + _SOON_SECONDS, self._disturbed.get(name, 0.0))
-
-    def tampered(self, name: str) -> None:
-        """Take note of a hand's work on a bot, of which the operator may learn by the next sweep only."""
-        self.disturbed(name)
-        self._tampered[name] = self._site.timeline.now
-
-    def troubled(self, seconds: float = 0.0) -> None:
-        """Take note of a misfortune by which renewals may come late."""
-        self._trouble_ends = max(self._trouble_ends, self._site.timeline.now + seconds)
 
     def stripped(self, uid: str) -> None:
         """Take note that a hand took the finalizers off: if the object goes before they are back, nothing is proven."""
@@ -144,14 +107,16 @@ class Witness:
         """Check what must hold at every instant."""
         self._look_at_dead()
         self._look_at_strangers()
-        self._look_at_consumers()
+        self._nodes.look()
+        self._consumers.look()
         self._look_at_texts()
 
     def told(self, event: WatchEvent) -> None:
         """Learn what changed in the cluster."""
         kind, change, body = event
         if kind == "Secret":
-            self._secret_changed(body["metadata"])
+            self._nodes.mounted(body["metadata"])
+            self._consumers.changed(body["metadata"])
             return
         self._shown(repr(body.get("status")), f"status of {kind} {body['metadata']['name']}")
         uid = str(body["metadata"]["uid"])
@@ -197,6 +162,7 @@ class Witness:
         for token, owner in self._opaque_of.items():
             if owner == mark:
                 self._dead_opaque[token] = why
+        self._nodes.end(mark, why)
         self._look_at_dead()
 
     def _look_at_keycloak(self) -> None:
@@ -220,7 +186,7 @@ class Witness:
                 if (token := data.get(name)) and mark is not None:
                     self._opaque_of[token] = mark.owner
             if ends_at := instant_in(data.get("expires_at")):
-                self._opaque_until[data["token"]] = ends_at
+                self._consumers.opaque_until[data["token"]] = ends_at
             return
         if (token := data.get("token")) and token not in self._servers.realm.tokens:
             self.fail("3", f"{path} holds a token that nobody issued")
@@ -228,7 +194,7 @@ class Witness:
         if secret and path.endswith("/client"):
             name = "/".join(path.split("/")[1:4:2])
             client = self._servers.realm.client(client_id_of(name))
-            if client is not None and client.enabled and not self._excused(name):
+            if client is not None and client.enabled and not self.excuses.excused(name):
                 known = {one.reveal() for one in (client.secret, client.previous_secret) if one is not None}
                 if secret not in known:
                     self.fail("3", f"{path} holds a secret that was never good")
@@ -247,14 +213,8 @@ class Witness:
                 self.fail("2", f"a secret of {client_id} is good although {why}")
 
         for name in SERVERS:
-            for token in self.listed(name) & self._dead_opaque.keys():
+            for token in self._servers.listed(name) & self._dead_opaque.keys():
                 self.fail("2", f"{name} lists a token of {self._opaque_of[token]} although {self._dead_opaque[token]}")
-
-    def listed(self, server: str) -> set[str]:
-        """Return the opaque tokens that the Secret of a server lists."""
-        namespace, name = server.split("/")
-        secret = self._servers.cluster.secrets.get((namespace, name))
-        return set(secret.data["tokens"].reveal().split()) if secret is not None else set()
 
     def _strange(self) -> tuple[Any, ...]:
         servers = self._servers
@@ -272,110 +232,6 @@ class Witness:
             now = ()
         if now != self._strangers:
             self.fail("8", "something of a stranger was changed or deleted")
-
-    def _look_at_consumers(self) -> None:
-        for name, holdings in self._held.items():
-            if not holdings:
-                continue
-            current = [one for one in holdings if one.until > self._site.timeline.now]
-            holdings[:] = current
-            refused = self._portal_refused if name in PORTALS else self._refused
-            why = next((why for one in current if (why := refused(name, one)) is not None), None)
-            if self._excused(name, well=why is None):
-                continue
-            if why is not None:
-                self.fail("4", f"a consumer of {name}: {why}")
-
-    def _refused(self, name: str, held: _Held) -> str | None:
-        """Return why what a pod holds is refused, None if it is not, or may have expired."""
-        realm = self._servers.realm
-        if not held.content.get("secret") or not held.content.get("token"):
-            return "its Secret is empty" if held.until == float("inf") else None
-        credentials = ClientCredentials(client_id_of(name), Sensitive(held.content["secret"]))
-        if realm.authenticated(credentials) is None:
-            return "its secret is refused"
-        # What the Secret held before is nobody's: there are no pods, and the operator knows that.
-        for server in SERVERS if held.until == float("inf") else ():
-            listed = self.listed(server)
-            well = held.content.get("list") in listed
-            if self._excused(server, well=well) or well:
-                continue
-            ends_at = self._opaque_until.get(held.content.get("list", ""))
-            if ends_at is None or ends_at > realm.now() or not self._may_be_late(held):
-                return f"its opaque token is not listed by {server}, and ends at {ends_at}"
-        token = held.content["token"]
-        if realm.accepts(Sensitive(token)):
-            return None
-        if token in realm.tokens and BY_HAND in realm.tokens[token].realm_roles:
-            return None  # a hand gave the bot more while it was minted, which ends when that is seen
-        expired = realm.tokens[token].expires_at <= realm.now() if token in realm.tokens else False
-        if expired:
-            return None if self._may_be_late(held) else f"its token expired at {realm.tokens[token].expires_at}"
-        return "its token is refused"
-
-    def _portal_refused(self, name: str, held: _Held) -> str | None:
-        """Return why Keycloak refuses the secret that a pod of a portal holds, None if it does not."""
-        if not (secret := held.content.get("secret")):
-            return "its Secret is empty" if held.until == float("inf") else None
-        credentials = ClientCredentials(client_id_of(name), Sensitive(secret))
-        return "its secret is refused" if self._servers.realm.authenticated(credentials) is None else None
-
-    def _may_be_late(self, held: _Held) -> bool:
-        """Tell whether what expired may not have been renewed yet."""
-        return held.until < float("inf") or self._site.timeline.now < self._trouble_ends + 1.5 * self._lifetime
-
-    def _excused(self, name: str, *, well: bool = False) -> bool:
-        """Tell whether consumers of a bot or a portal may be without credentials now, or a server without its list."""
-        body = self._servers.cluster.bodies.get(ObjectKey(kind_of(name), *name.split("/")))
-        if body is None or "deletionTimestamp" in body["metadata"] or "expiresAt" in body["spec"]:
-            return True
-        since = self._disturbed.get(name)
-        if since is None:
-            return False
-        ready = condition_of((body.get("status") or {}).get("conditions") or (), "Ready")  # type: ignore[arg-type]
-        done = (
-            ready is not None
-            and ready["status"] == "True"
-            and body["status"].get("observedGeneration") == body["metadata"]["generation"]
-        )
-        labels = self._servers.cluster.bodies[ObjectKey("Namespace", "", name.split("/", maxsplit=1)[0])]["metadata"][
-            "labels"
-        ]
-        if not labels:
-            return True
-        quiet_at = max(since, self._trouble_ends + self._calm_seconds)
-        if name in self._tampered:
-            quiet_at = max(since, self._tampered[name] + _SWEPT_SECONDS, self._trouble_ends + _SWEPT_SECONDS)
-        if well and done and self._site.timeline.now > quiet_at:
-            del self._disturbed[name]
-            self._tampered.pop(name, None)
-            return False
-        return True
-
-    def _secret_changed(self, metadata: Any) -> None:
-        name = f"{metadata['namespace']}/{metadata['name']}"
-        if name not in BOTS and name not in PORTALS:
-            return
-        secret = self._servers.cluster.secrets.get((metadata["namespace"], metadata["name"]))
-        now, holdings = self._site.timeline.now, self._held.setdefault(name, [])
-        for one in holdings:
-            one.until = min(one.until, now + _FILE_SECONDS)
-        if secret is None or secret.owner_uid is None:
-            holdings.clear()
-            return
-        content = {key: value.reveal() for key, value in secret.data.items()}
-        holdings.append(_Held(content, self._owner_in(secret)))
-        self._look_at_heir(name, holdings[-1])
-
-    def _owner_in(self, secret: MountedSecret) -> str:
-        token = secret.data.get("token")
-        return (self._servers.realm.issued_to.get(token.reveal()) or "") if token is not None else ""
-
-    def _look_at_heir(self, name: str, held: _Held) -> None:
-        """Check that what is mounted is of the object of that name, not of a former one (11)."""
-        uid = self._servers.uid_of(ObjectKey(BOT_CLIENT, *name.split("/")))
-        if uid is not None and held.owner and held.owner != self._servers.mark(uid):
-            self.fail("11", f"{name} mounts a token of {held.owner}")
 
     def _look_at_texts(self) -> None:
         for line in self._site.lines:
