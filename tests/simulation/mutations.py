@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _PACKAGE = ROOT / "operator" / "fedid"
-DRILLS = (1, 3)
+DRILLS = (1, 3, 5)
 """Seeds of the drills of which one has to find a planted bug; without one, nothing is found in them."""
 
 
@@ -54,6 +54,18 @@ MUTATIONS = (
         "reconcile/user_teardown.py",
         "            ended = await self._disable(user, backends)\n            now",
         '            ended = ""\n            now',
+    ),
+    Mutation(
+        "2",
+        "reconcile/pod_node.py",
+        "return newest_of(self._world, await self._end(await self._empty(body)))",
+        "return await self._empty(body)",
+    ),
+    Mutation(
+        "4",
+        "domain/node_plan.py",
+        "return now >= since + desired.overlap and (changed_over or given_up)",
+        "return True",
     ),
     Mutation(
         "2",

@@ -91,6 +91,8 @@ _START_SECONDS = 30.0
 _QUIET = 0.035
 """Part of the stories that are about quiet days."""
 _QUIET_SECONDS = 4 * 86400.0
+_NODE_DRILL = 5
+"""From which seed on there is a SuperNode in a drill."""
 _CALM_BOTS = ("site-a/trainer", "site-b/trainer")
 """No stranger is in their way, so nothing is tried again and again."""
 
@@ -203,6 +205,10 @@ def drill_of(seed: int) -> Story:
         Action(1600.0, "expire", BOTS[1], 60.0),
         *(Action(1350.0, "rotate_portal", PORTALS[0], "secret-1"), Action(1650.0, "delete_portal", PORTALS[0])),
     ]
+    if seed >= _NODE_DRILL:
+        node = NODES[0]
+        fixed += [Action(55.0, "create_node", node), Action(700.0, "rotate_node", node, "secret-1")]
+        fixed += [Action(950.0, "delete_node", node), Action(960.0, "create_node", node)]
     names = _flat(_USERS_DO)
     for _ in range(drawn.randint(0, 12)):
         what = drawn.choice(names)
