@@ -1,4 +1,4 @@
-"""What users, strangers' hands and misfortune do; each method is named by an `Action`."""
+"""What users and strangers' hands do; each method is named by an `Action`, as those of `Misfortune` are."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ from tests.simulation.estate import (
     server_spec,
     user_spec,
 )
-from tests.simulation.network import VAULT
+from tests.simulation.misfortune import Misfortune
 from tests.simulation.scene import Site
 from tests.simulation.story import Action
 from tests.simulation.witness import Witness
 
 _PATIENCE_SECONDS = 3600.0
 """How long somebody waits for an object to be gone before making it anew."""
-_LOSS = 0.3
 
 
 class Hands:
@@ -47,13 +46,15 @@ class Hands:
         """Act on this site, and let the witness know what may be blamed on whom; tokens live so many seconds."""
         self._lifetime = lifetime
         self._site, self._servers, self._witness, self._excuses = site, site.servers, witness, witness.excuses
+        self.misfortune = Misfortune(site, witness.excuses)
         self.is_narrow = False
         self.labelled = {"site-a": True, "site-b": True}
 
     def act(self, action: Action) -> None:
         """Do it now."""
         self._site.note("action", action.what, action.to, action.how)
-        getattr(self, action.what)(action.to, action.how)
+        part = self if hasattr(self, action.what) else self.misfortune
+        getattr(part, action.what)(action.to, action.how)
 
     # --- users
 
@@ -311,85 +312,6 @@ class Hands:
         assert client is not None
         self._servers.realm.change_client(client.client_uuid, description="changed")
 
-    # --- misfortune
-
-    def crash(self, replica: str, seconds: Any) -> None:
-        """Kill a process; another one starts later."""
-        self._excuses.troubled()
-        one = self._replica(replica)
-        one.kill()
-        self._site.timeline.after(seconds, one.start)
-
-    def stop(self, replica: str, _how: Any) -> None:
-        """Roll a replica."""
-        self._excuses.troubled()
-        one = self._replica(replica)
-        stopped = one.machine
-        one.stop()
-
-        def again() -> None:
-            one.start()
-            if one.machine is stopped:  # held up, it ends when it goes on
-                self._site.timeline.after(30.0, again)
-
-        self._site.timeline.after(30.0, again)
-
-    def pause(self, replica: str, seconds: Any) -> None:
-        """Hold a process up."""
-        self._excuses.troubled(seconds)
-        self._replica(replica).pause(seconds, asleep=False)
-
-    def sleep(self, replica: str, seconds: Any) -> None:
-        """Put a machine to sleep."""
-        self._excuses.troubled(seconds)
-        self._replica(replica).pause(seconds, asleep=True)
-
-    def clock(self, replica: str, offset: Any) -> None:
-        """Set a wall clock wrong."""
-        self._excuses.troubled()
-        self._replica(replica).set_clock(offset)
-
-    def outage(self, backend: str, seconds: Any) -> None:
-        """Refuse connections."""
-        self._excuses.troubled(seconds)
-        weather = self._site.network.weather[backend]
-        weather.away_until, weather.silent = self._site.timeline.now + seconds, False
-
-    def silence(self, backend: str, seconds: Any) -> None:
-        """Take requests and answer none."""
-        self._excuses.troubled(seconds)
-        weather = self._site.network.weather[backend]
-        weather.away_until, weather.silent = self._site.timeline.now + seconds, True
-
-    def losses(self, backend: str, seconds: Any) -> None:
-        """Lose requests and answers."""
-        self._excuses.troubled(seconds)
-        weather = self._site.network.weather[backend]
-        weather.loss_until, weather.loss = self._site.timeline.now + seconds, _LOSS
-
-    def seal(self, _to: str, seconds: Any) -> None:
-        """Seal Vault for a while."""
-        self._excuses.troubled(seconds)
-        self._servers.store.sealed = True
-        self._site.timeline.after(seconds, self.unseal)
-
-    def unseal(self) -> None:
-        """Unseal Vault."""
-        self._servers.store.sealed = False
-
-    def heal(self) -> None:
-        """End every misfortune; every replica runs."""
-        self._excuses.troubled()
-        for weather in self._site.network.weather.values():
-            weather.away_until = weather.loss_until = 0.0
-        self.unseal()
-        for replica in self._site.replicas:
-            replica.resume()
-            replica.set_clock(0.0)
-            replica.start()
-            self._site.timeline.after(120.0, replica.start)
-        self._site.note("healed", VAULT)
-
     # --- inside
 
     def _bot(self, name: str) -> Any:
@@ -437,6 +359,3 @@ class Hands:
         for name in (*BOTS, *SERVERS, *PORTALS):
             if name.startswith(namespace):
                 self._excuses.disturbed(name)
-
-    def _replica(self, name: str) -> Any:
-        return next(one for one in self._site.replicas if one.name == name)

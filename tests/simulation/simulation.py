@@ -52,7 +52,7 @@ def simulate(story: Story, looks: Iterable[tuple[float, Callable[[Site], None]]]
             timeline.at(action.at, partial(hands.act, action))
         for at, look in looks:
             timeline.at(at, partial(look, site))
-        timeline.at(story.length, hands.heal)
+        timeline.at(story.length, hands.misfortune.heal)
         _look_regularly(witness, site, _QUIET_LOOK_SECONDS if story.quiet else _LOOK_SECONDS)
         timeline.run(until=story.length + _FIRST_LOOK_SECONDS)
         aftermath = Aftermath(site, witness, hands)
