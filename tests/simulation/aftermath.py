@@ -9,10 +9,10 @@ from typing import Any
 from fedid.domain.conditions import condition_of, rfc3339
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import ClientRecord
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, IDENTITY_APPROVAL, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
-from tests.simulation.estate import FORBIDDEN, NARROW, NODES, PORTALS, SERVERS, bot_of, client_id_of
+from tests.simulation.estate import FORBIDDEN, NARROW, NODES, PORTALS, SERVERS, WARD, bot_of, client_id_of
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
 from tests.simulation.witness import OPAQUE, Witness
@@ -58,7 +58,7 @@ class Aftermath:
             if written < counts["writes"]:
                 continue  # the end of a former secret reaches the Secret's status last
             now = self._servers.realm.now().timestamp()
-            renewed = {BOT_CLIENT, POD_IDENTITY}
+            renewed = {BOT_CLIENT, POD_IDENTITY, IDENTITY_APPROVAL}
             bodies = [body for key, body in self._servers.cluster.bodies.items() if key.kind in renewed]
             if all(_is_quiet(body, now) and len(self._good_nodes(body)) < 2 for body in bodies):
                 return
@@ -113,6 +113,9 @@ class Aftermath:
         for key, body in self._servers.cluster.bodies.items():
             if key.kind == BOT_CLIENT and (_earliest(body) < latest or now < _expiry(body) < latest):
                 due |= {f"{key.namespace}/{key.name}", *SERVERS}
+            if key.kind == IDENTITY_APPROVAL and now < _expiry(body) < latest:
+                identity = body["spec"]["identity"]
+                due.add(f"{identity['namespace']}/{identity['name']}")
             if key.kind == POD_IDENTITY and _earliest(body) < latest:
                 due.add(f"{key.namespace}/{key.name}")
         return due
@@ -143,6 +146,7 @@ class Aftermath:
             return
         roles = set(body["spec"]["realmRoles"])
         denied = FORBIDDEN in roles or (self._hands.is_narrow and NARROW in roles)
+        denied = denied or (WARD in roles and not self._is_approved(body))
         if denied:
             self._look_at_denied(key, roles, client if mine else None)
             return
@@ -169,9 +173,20 @@ class Aftermath:
         roles = self._roles(client.client_uuid)
         if self._hands.is_narrow and NARROW in roles:
             self._fail("10", f"{key} still holds {NARROW}")
+        if WARD in roles and not self._is_approved(body):
+            self._fail("10", f"{key} still holds {WARD} without a yes")
         if added := roles - wanted:
             self._fail("convergence", f"{key} holds {sorted(added)} by hand")
         self._look_at_published(key)
+
+    def _is_approved(self, body: Any) -> bool:
+        """Tell whether somebody said yes to what an applicant asks for (always the same), and it counts still."""
+        now = rfc3339(self._servers.realm.now())
+        return any(
+            one["spec"]["identity"]["uid"] == body["metadata"]["uid"] and one["spec"].get("expiresAt", "9") > now
+            for key, one in self._servers.cluster.bodies.items()
+            if key.kind == IDENTITY_APPROVAL
+        )
 
     def _is_in_the_way(self, key: ObjectKey) -> bool:
         """Tell whether something lies there of a former object of the name that a hand let go: nobody takes it over."""

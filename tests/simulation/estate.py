@@ -29,6 +29,10 @@ BY_HAND = "fl-by-hand"
 """One that nobody asks for."""
 NARROW = "fl-admin"
 """One that a rule grants, and not always."""
+WARD = "fl-ward"
+"""One that waits for a person's yes."""
+APPLICANTS = ("site-a/applicant",)
+"""Bots that ask for it; they are in nobody's way, and mounted by nobody."""
 TAKEN = {"fedid.io/server": "aggregator"}
 """Labels of a bot that the server accepts."""
 _LABEL = {"fedid.io/tenant": "true"}
@@ -44,6 +48,7 @@ _EVERY_RULE = [
         "redirectUriPrefixes": [_PORTAL],
         "superlinkUrls": [_SUPER_LINK],
     },
+    {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": [WARD], "requireApproval": True},
     {"namespaces": {"selector": {"matchLabels": _LABEL}}, "realmRoles": [NARROW]},
 ]
 
@@ -69,7 +74,7 @@ def furnish(servers: Servers, *, events: bool, quiet: bool = False) -> None:
     realm, cluster = servers.realm, servers.cluster
     realm.secret_policy = SecretPolicy("two-secrets", timedelta(days=3650), timedelta(days=365))
     realm.records_events = events
-    for role in ("fl-client", "fl-member", NARROW, FORBIDDEN, BY_HAND):
+    for role in ("fl-client", "fl-member", NARROW, FORBIDDEN, BY_HAND, WARD):
         realm.add_role(role)
     realm.add_client("site-a.taken", secret=Sensitive("kept-from-sight-strange"))
     realm.add_user("foreign", email="foreign@example.org")
@@ -93,7 +98,7 @@ def grant(servers: Servers, *, narrow: bool) -> None:
     auth = {"clientCredentials": {"secretName": "fedid-keycloak"}}
     keycloak = {"url": "https://keycloak", "realm": "fl", "auth": auth, "issuerUrl": servers.realm.issuer_url}
     vault = {"url": "https://vault", "auth": {"jwt": {"role": "fedid"}}, "pathPrefix": "fedid"}
-    rules = _EVERY_RULE[:1] if narrow else _EVERY_RULE
+    rules = _EVERY_RULE[:-1] if narrow else _EVERY_RULE
     spec = {"default": True, "keycloak": keycloak, "vault": vault, "grants": rules, **servers.pace}
     servers.cluster.apply(FEDERATION, None, "local", spec)
 
@@ -110,6 +115,11 @@ def bot_spec(variant: int, lifetime: float) -> dict[str, Any]:
         ],
         "secretRotation": {"every": f"{6 * lifetime:.0f}s", "overlap": f"{lifetime / 2:.0f}s"},
     }
+
+
+def applicant_spec(lifetime: float) -> dict[str, Any]:
+    """Return the spec of a bot that asks for the role which waits for a yes."""
+    return {"realmRoles": ["fl-client", WARD], "tokens": [{"name": "default", "lifetime": f"{lifetime:.0f}s"}]}
 
 
 def user_spec(name: str, variant: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What users and strangers' hands do; each method is named by an `Action`, as those of `Misfortune` are."""
+"""What users and strangers' hands do; each method is named by an `Action`, as theirs are whom they bring."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedid.domain.resources import BOT_CLIENT, FEDERATION_USER, POD_IDENTITY
 from fedid.domain.rotation import REVOKE_NOW, ROTATE
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeStatus
+from tests.simulation.approvers import Approvers
 from tests.simulation.estate import (
     BOTS,
     BY_HAND,
@@ -47,13 +48,14 @@ class Hands:
         self._lifetime = lifetime
         self._site, self._servers, self._witness, self._excuses = site, site.servers, witness, witness.excuses
         self.misfortune = Misfortune(site, witness.excuses)
+        self._approvers = Approvers(site, lifetime)
         self.is_narrow = False
         self.labelled = {"site-a": True, "site-b": True}
 
     def act(self, action: Action) -> None:
         """Do it now."""
         self._site.note("action", action.what, action.to, action.how)
-        part = self if hasattr(self, action.what) else self.misfortune
+        part = next(one for one in (self, self._approvers, self.misfortune) if hasattr(one, action.what))
         getattr(part, action.what)(action.to, action.how)
 
     # --- users

@@ -62,6 +62,12 @@ MUTATIONS = (
         "return await self._empty(body)",
     ),
     Mutation(
+        "10",
+        "domain/approval.py",
+        "return self.expires_at is None or now < self.expires_at",
+        "return True",
+    ),
+    Mutation(
         "4",
         "domain/node_plan.py",
         "return now >= since + desired.overlap and (changed_over or given_up)",

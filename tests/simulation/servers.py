@@ -122,6 +122,8 @@ class Servers:
         self.store = FakeSecretStore(now=timeline.true_time)
         self.cluster = WatchedCluster(timeline)
         self.super_link = SuperLink()
+        self.approved: set[str] = set()
+        """uids of the identities that anybody ever approved."""
         self.pace: Mapping[str, Any] = {}
         """What the Federation's spec says about how often to look."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.estate import BOTS, NAMESPACES, NODES, PORTALS, SERVERS, USERS
+from tests.simulation.estate import APPLICANTS, BOTS, NAMESPACES, NODES, PORTALS, SERVERS, USERS
 from tests.simulation.timeline import chance
 
 __all__ = ["Action", "Story", "drill_of", "story_of"]
@@ -76,6 +76,9 @@ _NODES_DO = (*("create_node",) * 2, *("rotate_node",) * 4, "delete_node")
 _NODES_SUFFER = ("end_nodes", "forget_nodes", "outage", "silence", "losses", "outage")
 _WITH_NODES = 0.4
 """Part of the stories in which there is a SuperNode."""
+_APPLICANTS_DO = (*("approve",) * 5, *("take_back",) * 2, "delete_applicant", *("create_applicant",) * 2)
+_WITH_APPLICANTS = 0.3
+"""Part of the stories in which somebody waits for a yes."""
 _BEFALLS = (
     *(("crash",) * 5, ("outage",) * 4, ("silence",) * 2, ("losses",) * 3, ("pause",) * 2, ("sleep",), ("stop",)),
     *(("clock",) * 2, ("seal",)),
@@ -91,8 +94,8 @@ _START_SECONDS = 30.0
 _QUIET = 0.035
 """Part of the stories that are about quiet days."""
 _QUIET_SECONDS = 4 * 86400.0
-_NODE_DRILL = 5
-"""From which seed on there is a SuperNode in a drill."""
+_WHOLE_DRILL = 5
+"""From which seed on there is a SuperNode in a drill, and who waits for a yes."""
 _CALM_BOTS = ("site-a/trainer", "site-b/trainer")
 """No stranger is in their way, so nothing is tried again and again."""
 
@@ -120,7 +123,7 @@ def story_of(seed: int) -> Story:
     kinds = [_flat(_USERS_DO)] if gentle else [_flat(_USERS_DO), _flat(_HANDS_DO), _flat(_BEFALLS), _flat(_BEFALLS)]
     actions = [Action(float(number), "create_bot", name, drawn.randrange(3)) for number, name in enumerate(BOTS[:3], 5)]
     actions += _BEGINNING
-    actions += _of_nodes(seed, length, gentle=gentle)
+    actions += _of_nodes(seed, length, gentle=gentle) + _of_applicants(seed, length)
     for _ in range(drawn.randint(3, 30)):
         at = round(drawn.uniform(30.0, length), 2)
         what = drawn.choice(drawn.choice(kinds))
@@ -158,6 +161,18 @@ def _of_nodes(seed: int, length: float, *, gentle: bool) -> list[Action]:
         at = round(drawn.uniform(30.0, length), 2)
         backend = "superlink" if what in {"outage", "silence", "losses"} else NODES[0]
         actions.append(Action(at, what, backend, _manner(what, drawn)))
+    return actions
+
+
+def _of_applicants(seed: int, length: float) -> list[Action]:
+    """Return what is about approvals in the story of a seed, mostly nothing; drawn on its own."""
+    drawn = chance(f"applicants {seed}")
+    if drawn.random() > _WITH_APPLICANTS:
+        return []
+    actions = [Action(12.0, "create_applicant", APPLICANTS[0])]
+    for _ in range(drawn.randint(1, 8)):
+        what = drawn.choice(_APPLICANTS_DO)
+        actions.append(Action(round(drawn.uniform(30.0, length), 2), what, APPLICANTS[0], _manner(what, drawn)))
     return actions
 
 
@@ -205,8 +220,9 @@ def drill_of(seed: int) -> Story:
         Action(1600.0, "expire", BOTS[1], 60.0),
         *(Action(1350.0, "rotate_portal", PORTALS[0], "secret-1"), Action(1650.0, "delete_portal", PORTALS[0])),
     ]
-    if seed >= _NODE_DRILL:
-        node = NODES[0]
+    if seed >= _WHOLE_DRILL:
+        node, applicant = NODES[0], APPLICANTS[0]
+        fixed += [Action(56.0, "create_applicant", applicant), Action(300.0, "approve", applicant, 200.0)]
         fixed += [Action(55.0, "create_node", node), Action(700.0, "rotate_node", node, "secret-1")]
         fixed += [Action(950.0, "delete_node", node), Action(960.0, "create_node", node)]
     names = _flat(_USERS_DO)
@@ -245,6 +261,8 @@ def _manner(what: str, drawn: Random) -> float | int | str:
             return drawn.randrange(4)
         case "rotate" | "rotate_portal" | "rotate_node":
             return drawn.choice(("token", "secret", "all")) + f"-{drawn.randrange(1000)}"
+        case "approve":
+            return round(drawn.choice((0.0, 0.0, 60.0, 900.0)) * drawn.random(), 2)
         case "expire":
             return round(drawn.choice((60.0, 900.0)) * drawn.random(), 2)
         case "revoke_now" | "revoke_portal":

@@ -13,7 +13,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.reconcile.bot_teardown import _MADE  # the fields by which a status claims that something exists
 from tests.simulation.consumers import Consumers
-from tests.simulation.estate import FORBIDDEN, SERVERS, client_id_of
+from tests.simulation.estate import FORBIDDEN, SERVERS, WARD, client_id_of
 from tests.simulation.excuses import Excuses
 from tests.simulation.network import KEYCLOAK, VAULT, Request
 from tests.simulation.node_witness import NodeWitness
@@ -173,6 +173,11 @@ class Witness:
         forbidden = realm.role(FORBIDDEN).role_id
         if any(forbidden in user.role_ids for user in realm.users.values()):
             self.fail("10", f"somebody holds {FORBIDDEN}, which no rule grants")
+        ward, yes = realm.role(WARD).role_id, {self._servers.mark(uid) for uid in self._servers.approved}
+        for user in realm.users.values():
+            client = realm.clients.get(user.client_uuid or "")
+            if ward in user.role_ids and (client is None or client.owner not in yes):
+                self.fail("10", f"{user.record.username} holds {WARD}, and nobody ever said yes")
         owners = Counter(client.owner for client in realm.clients.values() if client.owner)
         if owners and max(owners.values()) > 1:
             self.fail("duplicate", f"two clients of one object: {owners}")
