@@ -184,12 +184,13 @@ class Witness:
 
     def _look_at_entry(self, path: str) -> None:
         """Check that what is published was proven (3)."""
-        data = self._servers.store.data_of(path)
+        entry, data = self._servers.store.entries.get(path), self._servers.store.data_of(path)
+        if entry is None:
+            return  # the write was refused, since a hand had deleted what it was to follow
         if path.endswith("/tokens/list"):
-            mark = self._servers.store.entries[path].mark
             for name in OPAQUE:
-                if (token := data.get(name)) and mark is not None:
-                    self._opaque_of[token] = mark.owner
+                if (token := data.get(name)) and entry.mark is not None:
+                    self._opaque_of[token] = entry.mark.owner
             if ends_at := instant_in(data.get("expires_at")):
                 self._consumers.opaque_until[data["token"]] = ends_at
             return
