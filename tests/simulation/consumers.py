@@ -69,7 +69,7 @@ class Consumers:
     def _refused(self, name: str, held: _Held) -> str | None:
         """Return why what a pod holds is refused, None if it is not, or may have expired."""
         if name in NODES:
-            return self._key_refused(held)
+            return self._key_refused(name, held)
         if not held.content.get("secret") or (name in BOTS and not held.content.get("token")):
             return "its Secret is empty" if held.until == float("inf") else None
         credentials = ClientCredentials(client_id_of(name), Sensitive(held.content["secret"]))
@@ -101,10 +101,15 @@ class Consumers:
             return None if self._excuses.may_be_late(held.until) else f"its token expired at {claims.expires_at}"
         return "its token is refused"
 
-    def _key_refused(self, held: _Held) -> str | None:
-        """Return why the SuperLink does not let a SuperNode in that has the key of a pod, None if it does."""
+    def _key_refused(self, name: str, held: _Held) -> str | None:
+        """Return why the SuperLink does not let a SuperNode in that has the key of a pod, None if it does.
+
+        There is one SuperNode of a name: once it came with the next key, nobody has the former.
+        """
         if not (key := held.content.get("supernode.key")):
             return "its Secret is empty" if held.until == float("inf") else None
+        if held.until < float("inf") and not self._servers.super_link.came_with(name, key):
+            return None
         return None if self._servers.super_link.lets_in(key) else "its key is not registered"
 
     def _owner_in(self, secret: MountedSecret) -> str:

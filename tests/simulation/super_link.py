@@ -42,6 +42,10 @@ class SuperLink(FakeNodeRegistry):
         """Tell whether a SuperNode with this key (OpenSSH's PEM) is let in."""
         return self._of(private_key) in self.good_keys()
 
+    def came_with(self, node: str, private_key: str) -> bool:
+        """Tell whether the SuperNode of a pod goes on with this key."""
+        return self._came.get(node) == self._of(private_key)
+
     def come(self, node: str, private_key: str) -> None:
         """Have the SuperNode of a pod start with this key, in the place of the one that it had."""
         came = self._of(private_key) if private_key else b""
