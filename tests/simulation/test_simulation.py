@@ -41,8 +41,8 @@ def test_users_may_do_what_they_like() -> None:
 def test_a_seed_goes_the_same_way_each_time_and_whatever_strings_hash_to() -> None:
     """Else a failure could not be looked at again."""
     program = (
-        "from tests.simulation.simulation import simulate; from tests.simulation.story import story_of; "
-        "print(simulate(story_of(2)).trace)"
+        "from tests.simulation.simulation import simulate; from tests.simulation.story import drill_of, story_of; "
+        "print(simulate(story_of(2)).trace, simulate(drill_of(5)).trace)"
     )
     path = os.pathsep.join([str(ROOT / "operator"), str(ROOT)])
     traces = {
@@ -54,7 +54,7 @@ def test_a_seed_goes_the_same_way_each_time_and_whatever_strings_hash_to() -> No
             text=True,
             check=True,
         ).stdout
-        for hash_seed in ("1", "2")
+        for hash_seed in ("1", "2", "4", "5")
     }
 
     assert len(traces) == 1

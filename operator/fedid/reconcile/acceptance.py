@@ -118,7 +118,7 @@ class Acceptance:
         """Wake bots, which may wait for a server, and the PodIdentities that present their tokens."""
         for bot in sorted(bots):
             self._world.wake(bot, priority, look=False)
-            for pod in sorted(self._world.directory.pods_of_bot(bot)):
+            for pod in self._world.directory.pods_of_bot(bot):
                 self._world.wake(pod, priority, look=False)
 
     def taken(self, bot: Body, tokens: Iterable[str]) -> dict[str, Taken]:

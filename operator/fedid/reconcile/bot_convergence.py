@@ -137,7 +137,7 @@ class BotConvergence:
 
     def consumers(self, bot: ObjectKey) -> list[Body]:
         """Return the PodIdentities that mount the bot."""
-        found = (self._world.directory.get(key) for key in sorted(self._world.directory.pods_of_bot(bot)))
+        found = (self._world.directory.get(key) for key in self._world.directory.pods_of_bot(bot))
         return [body for body in found if body is not None]
 
     def _consumers_hold(self, meta: Meta, version: int | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from fedid.domain.approval import identity_in
@@ -100,9 +101,9 @@ class Directory:
         """Return how many objects of each kind have which status and reason of `Ready`; `Unknown`, `None` before it."""
         return +self._readiness
 
-    def pods_of_bot(self, bot: ObjectKey) -> frozenset[ObjectKey]:
-        """Return the PodIdentities that mount a bot."""
-        return frozenset(self._pods_by_bot.get(bot, ()))
+    def pods_of_bot(self, bot: ObjectKey) -> AbstractSet[ObjectKey]:
+        """Return the PodIdentities that mount a bot: a set that is gone through in the order of names."""
+        return dict.fromkeys(sorted(self._pods_by_bot.get(bot, ()))).keys()
 
     def servers(self) -> list[Body]:
         """Return the PodIdentities of servers."""
