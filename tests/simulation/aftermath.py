@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+from fedid.domain.approval import identity_in
 from fedid.domain.conditions import condition_of, rfc3339
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import ClientRecord
@@ -15,6 +16,7 @@ from fedid.engine import Priority
 from tests.simulation.estate import FORBIDDEN, NARROW, NODES, PORTALS, SERVERS, WARD, bot_of, client_id_of
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
+from tests.simulation.super_link import owner_in
 from tests.simulation.witness import OPAQUE, Witness
 
 _QUIET_SECONDS = 4.0
@@ -114,8 +116,7 @@ class Aftermath:
             if key.kind == BOT_CLIENT and (_earliest(body) < latest or now < _expiry(body) < latest):
                 due |= {f"{key.namespace}/{key.name}", *SERVERS}
             if key.kind == IDENTITY_APPROVAL and now < _expiry(body) < latest:
-                identity = body["spec"]["identity"]
-                due.add(f"{identity['namespace']}/{identity['name']}")
+                due.add(identity_in(body)[0].full_name)
             if key.kind == POD_IDENTITY and _earliest(body) < latest:
                 due.add(f"{key.namespace}/{key.name}")
         return due
@@ -183,7 +184,7 @@ class Aftermath:
         """Tell whether somebody said yes to what an applicant asks for (always the same), and it counts still."""
         now = rfc3339(self._servers.realm.now())
         return any(
-            one["spec"]["identity"]["uid"] == body["metadata"]["uid"] and one["spec"].get("expiresAt", "9") > now
+            identity_in(one)[1] == body["metadata"]["uid"] and one["spec"].get("expiresAt", "9") > now
             for key, one in self._servers.cluster.bodies.items()
             if key.kind == IDENTITY_APPROVAL
         )
@@ -279,9 +280,8 @@ class Aftermath:
             self._fail("convergence", f"{key} mounts a key that is not let in, or is not in Vault")
 
     def _good_nodes(self, body: Any) -> list[int]:
-        suffix = f"fedid:{self._servers.mark(body['metadata']['uid'])}"
-        records = self._servers.super_link.records.values()
-        return [one.node_id for one in records if not one.ended and one.name.endswith(suffix)]
+        mark, records = self._servers.mark(body["metadata"]["uid"]), self._servers.super_link.records.values()
+        return [one.node_id for one in records if not one.ended and owner_in(one.name) == mark]
 
     def _look_at_user(self, key: ObjectKey, body: Any) -> None:
         ready, reason, message = _told(body)
@@ -328,9 +328,8 @@ class Aftermath:
             for path, one in self._servers.store.entries.items()
             if one.mark is not None and one.mark.owner not in alive
         ]
-        marks = {f"fedid:{mark}" for mark in alive}
         records = self._servers.super_link.records.values()
-        found += [f"node {one.name}" for one in records if not one.ended and one.name.rpartition(" ")[2] not in marks]
+        found += [f"node {one.name}" for one in records if not one.ended and owner_in(one.name) not in alive]
         if found:
             self._fail("convergence", f"orphans: {', '.join(found)}")
 

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from fedid.domain.approval import identity_in
 from fedid.domain.conditions import rfc3339
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, IDENTITY_APPROVAL
@@ -49,13 +50,8 @@ class Approvers:
     def take_back(self, name: str, _how: Any) -> None:
         """Withdraw every approval of it."""
         for key, body in list(self._servers.cluster.bodies.items()):
-            if key.kind == IDENTITY_APPROVAL and "/".join(_named(body)) == name:
+            if key.kind == IDENTITY_APPROVAL and identity_in(body)[0] == self._key(name):
                 self._servers.cluster.delete(IDENTITY_APPROVAL, None, key.name)
 
     def _key(self, name: str) -> ObjectKey:
         return ObjectKey(BOT_CLIENT, *name.split("/"))
-
-
-def _named(approval: Any) -> tuple[str, str]:
-    identity = approval["spec"]["identity"]
-    return identity["namespace"], identity["name"]

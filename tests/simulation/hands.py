@@ -80,7 +80,7 @@ class Hands:
             )
 
     def rotate(self, name: str, value: Any) -> None:
-        """Annotate a bot or a portal, which must not be felt by its consumers."""
+        """Annotate a bot, a portal or a node, which must not be felt by its consumers."""
         self._annotate(name, ROTATE, value)
 
     def revoke_now(self, name: str, value: Any) -> None:
@@ -143,10 +143,6 @@ class Hands:
         """Apply a SuperNode, if it is not there."""
         if self._key(POD_IDENTITY, name) not in self._servers.cluster.bodies:
             self._apply(POD_IDENTITY, name, node_spec(name, self._lifetime))
-
-    def rotate_node(self, name: str, value: Any) -> None:
-        """Annotate it, which must not be felt by its pods."""
-        self.rotate(name, value)
 
     def delete_node(self, name: str, _how: Any) -> None:
         """Delete it."""

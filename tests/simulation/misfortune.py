@@ -56,15 +56,11 @@ class Misfortune:
 
     def outage(self, backend: str, seconds: Any) -> None:
         """Refuse connections."""
-        self._excuses.troubled(seconds)
-        weather = self._site.network.weather[backend]
-        weather.away_until, weather.silent = self._site.timeline.now + seconds, False
+        self._away(backend, seconds, silent=False)
 
     def silence(self, backend: str, seconds: Any) -> None:
         """Take requests and answer none."""
-        self._excuses.troubled(seconds)
-        weather = self._site.network.weather[backend]
-        weather.away_until, weather.silent = self._site.timeline.now + seconds, True
+        self._away(backend, seconds, silent=True)
 
     def losses(self, backend: str, seconds: Any) -> None:
         """Lose requests and answers."""
@@ -94,6 +90,11 @@ class Misfortune:
             replica.start()
             self._site.timeline.after(120.0, replica.start)
         self._site.note("healed", VAULT)
+
+    def _away(self, backend: str, seconds: float, *, silent: bool) -> None:
+        self._excuses.troubled(seconds)
+        weather = self._site.network.weather[backend]
+        weather.away_until, weather.silent = self._site.timeline.now + seconds, silent
 
     def _replica(self, name: str) -> Any:
         return next(one for one in self._site.replicas if one.name == name)

@@ -8,6 +8,7 @@ from typing import Any
 from tests.simulation.estate import NODES
 from tests.simulation.excuses import Excuses
 from tests.simulation.scene import Site
+from tests.simulation.super_link import owner_in
 
 _STARTS_SECONDS = 45.0
 """Within which a SuperNode goes on with the key that its Secret holds."""
@@ -42,7 +43,7 @@ class NodeWitness:
     def end(self, mark: str, why: str) -> None:
         """Remember every key that was registered for an identity up to now."""
         for name, keys in self._super_link.keys_of.items():
-            if name.endswith(f"fedid:{mark}"):
+            if owner_in(name) == mark:
                 self._dead |= dict.fromkeys(keys, why)
         self.look()
 

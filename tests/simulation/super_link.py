@@ -22,6 +22,11 @@ def node_key(drawn: Random) -> NodeKey:
     return found
 
 
+def owner_in(node_name: str) -> str:
+    """Return the owner mark that the name of a node holds."""
+    return node_name.rpartition(" fedid:")[2]
+
+
 class SuperLink(FakeNodeRegistry):
     """A `NodeRegistry` that remembers every key, and lets SuperNodes in."""
 
