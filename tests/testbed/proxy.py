@@ -15,7 +15,7 @@ Example:
 import asyncio
 import selectors
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -78,7 +78,7 @@ class Proxy:
         self._sockets = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._sockets)
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
-        self._server: web.Server | None = None
+        self._server: _Server | None = None
         self._listener: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._ear: Callable[[Spoken], None] = _deaf
@@ -185,8 +185,7 @@ class Proxy:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=ALL_AUTO_HEADERS,
         )
-        # A client that goes away must end its watch on the server behind, too.
-        self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._server = _Server(self._handle, lambda: self._listener is not None)
         await self._listen()
 
     async def _close(self) -> None:
@@ -219,8 +218,11 @@ class Proxy:
     async def _stop_listening(self) -> None:
         if self._listener is None or self._server is None:
             return
-        self._listener.close()
-        self._listener = None
+        listener, self._listener = self._listener, None
+        for listening in listener.sockets:
+            self._loop.remove_reader(listening)
+        await asyncio.sleep(0)  # whom it has let in gets a transport now, for which it has to be there
+        listener.close()
         for connection in self._server.connections:
             if connection.transport is not None:
                 connection.transport.abort()
@@ -307,6 +309,22 @@ class Proxy:
         except aiohttp.ClientConnectionError:
             # As without a proxy: a server that is away gives no status, only a cut.
             return self._cut(request, exchange)
+
+
+class _Server(web.Server):
+    """Cuts off those whose connection is ready only when it is down already."""
+
+    def __init__(
+        self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], is_up: Callable[[], bool]
+    ) -> None:
+        # A client that goes away must end its watch on the server behind, too.
+        super().__init__(handle, handler_cancellation=True, access_log=None)
+        self._is_up = is_up
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if not self._is_up():
+            transport.abort()
 
 
 def _deaf(_spoken: Spoken) -> None:

@@ -2,11 +2,12 @@
 
 import gc
 import http.client
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -258,6 +259,33 @@ def test_a_proxy_that_stops_waits_for_what_the_server_has_yet_to_close(tmp_path:
         assert echo.release.is_set()
     del proxy
     gc.collect()  # a transport that is still open says so now, which fails the test
+
+
+def test_who_comes_as_the_proxy_goes_down_is_cut_off_too(echo: type[Echo]) -> None:
+    """A connection that is taken from the listener in the turn of the loop in which that is closed."""
+    proxy, busy, go_on = Proxy(f"http://127.0.0.1:{echo.port}").start(), threading.Event(), threading.Event()
+    url = proxy.url
+
+    def keep_the_loop(_spoken: Spoken) -> None:
+        busy.set()
+        go_on.wait(20)
+
+    def ask() -> None:
+        with suppress(OSError):
+            Rest(url).answer("GET", "/x")
+
+    proxy.direct(keep_the_loop)
+    first = threading.Thread(target=ask)
+    first.start()
+    assert busy.wait(20)
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=20) as late:
+        threading.Timer(0.2, go_on.set).start()
+        proxy.refuse()
+        assert late.recv(1) == b""
+    first.join(20)
+    proxy.stop()
+    del proxy
+    gc.collect()  # as above
 
 
 def test_a_server_that_is_away_is_a_cut_connection(echo: type[Echo]) -> None:
