@@ -24,7 +24,7 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.tokens import AssertionFile, ClientAuthentication, PrivateKey
 from fedid.errors import BackendRejectedError
 from tests.contract.conftest import Subject
-from tests.contract.test_identity_provider import bot, created, credentials
+from tests.contract.identities import bot, created, credentials
 from tests.testbed.keycloak_realm import CLUSTER_PROVIDER
 
 OWN, OTHER = ("site-a", "default"), ("site-b", "default")

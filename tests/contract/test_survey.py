@@ -14,7 +14,7 @@ from fedid.domain.drift import AdminEvent, Part, touched
 from fedid.domain.realm import ClientRecord, UserRecord
 from fedid.errors import BackendDeniedError, StaleObjectError
 from tests.contract.conftest import KeycloakSubject, Subject
-from tests.contract.test_identity_provider import bot, created, person
+from tests.contract.identities import bot, created, person
 from tests.contract.test_keycloak_realm import operator
 from tests.testbed.keycloak_realm import CLUSTER_PROVIDER
 

@@ -12,7 +12,7 @@ from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import ClientCredentials
 from fedid.errors import BackendRejectedError, StaleObjectError
 from tests.contract.conftest import Subject
-from tests.contract.test_identity_provider import bot, created
+from tests.contract.identities import bot, created
 from tests.fakes.identity_provider import FakeIdentityProvider
 
 MARK = {"fedid.secret-rotation": "true"}

@@ -11,7 +11,7 @@ from fedid.domain.realm import IdentityProviderLink, UserRecord, UserSessions
 from fedid.domain.sensitive import Sensitive
 from fedid.errors import BackendRejectedError, StaleObjectError
 from tests.contract.conftest import Subject
-from tests.contract.test_identity_provider import person
+from tests.contract.identities import person
 
 PASSWORD = Sensitive("Correct-Horse-7-Battery")
 

@@ -19,6 +19,7 @@ GONE: Any = object()
 """As a value in `changed`: take the field out."""
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
 
 FEDERATION: Manifest = {
     "apiVersion": "fedid.io/v1alpha1",

@@ -19,7 +19,7 @@ from tests.crds.manifests import (
     collection,
     documents,
 )
-from tests.crds.refused_federations import FGA as OPENFGA
+from tests.crds.refused_openfga import FGA as OPENFGA
 from tests.crds.refused_servers import DAI_SERVER, FGA, SELECTED, SERVER, SUPER_LINK
 from tests.crds.refused_super_nodes import CLI, EVERYTHING, FLWR, SUPER_NODE
 from tests.testbed.rest import Rest

@@ -8,6 +8,8 @@ from tests.crds.manifests import APPROVAL, BOT, FEDERATION, POD, RECEIPT, USER, 
 from tests.crds.refused_approvals import APPROVAL_ROWS
 from tests.crds.refused_bots import BOT_ROWS
 from tests.crds.refused_federations import FEDERATION_ROWS
+from tests.crds.refused_grants import GRANT_ROWS
+from tests.crds.refused_openfga import OPENFGA_ROWS
 from tests.crds.refused_platforms import PLATFORM_ROWS
 from tests.crds.refused_pods import POD_ROWS
 from tests.crds.refused_receipts import RECEIPT_ROWS
@@ -20,6 +22,8 @@ from tests.testbed.rest import Rest
 def _parameters() -> list[Any]:
     tables = (
         (FEDERATION, FEDERATION_ROWS),
+        (FEDERATION, GRANT_ROWS),
+        (FEDERATION, OPENFGA_ROWS),
         (BOT, BOT_ROWS),
         (USER, USER_ROWS),
         (APPROVAL, APPROVAL_ROWS),

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from fedid.domain.bot_plan import plan_bot
-from fedid.domain.bot_record import desired_client
 from fedid.domain.bot_steps import (
     AddRoles,
     BotStep,
     CreateClient,
-    MintToken,
-    ObservedBot,
     ProveSecret,
     PublishSecret,
     PublishToken,
@@ -25,131 +20,31 @@ from fedid.domain.bot_steps import (
     UpdateClient,
     WithdrawToken,
 )
-from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord
+from fedid.domain.realm import SERVICE_ACCOUNTS
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.stored import StoredEntry
-from fedid.domain.token_entries import token_entry
+from tests.domain.bot_changes import (
+    BOT,
+    CLIENT,
+    DEFAULT,
+    ROLES,
+    ROLES_CHANGED,
+    both,
+    change_client,
+    change_stored_client,
+    change_stored_token,
+    delete_client,
+    empty_vault,
+    empty_versions,
+    later,
+    mint,
+    nothing,
+    put_token,
+    record,
+    want,
+)
 from tests.domain.bot_model import BotWorld, settled
-from tests.domain.samples import NOW, OWNER, UID, client_role, desired, realm_role, roles_of, tokens_named
+from tests.domain.samples import NOW, client_role, desired, realm_role
 
-BOT = desired()
-CLIENT = desired_client(BOT, secret=None)
-ROLES = roles_of(BOT)
-DEFAULT = "default"
-
-
-def mint(why: str, name: str = DEFAULT) -> MintToken:
-    """Expect a token to be minted for a reason."""
-    return MintToken(name, why)
-
-
-def nothing(_: BotWorld) -> None:
-    """Change nothing."""
-
-
-def client_of(world: BotWorld) -> ClientRecord:
-    """Return the client, which is there."""
-    assert world.client is not None
-    return world.client
-
-
-def change_client(**changes: Any) -> Callable[[BotWorld], None]:
-    """Change fields of the client by hand."""
-
-    def change(world: BotWorld) -> None:
-        world.client = replace(client_of(world), **changes)
-
-    return change
-
-
-def change_stored_client(*, version: int = 1, **data: str) -> Callable[[BotWorld], None]:
-    """Change keys of the bot secret's entry in Vault by hand; `version` more writes than the status knows."""
-
-    def change(world: BotWorld) -> None:
-        assert world.stored_client is not None
-        changed = {**world.stored_client.data, **{key: Sensitive(value) for key, value in data.items()}}
-        world.stored_client = StoredEntry(changed, world.stored_client.version + version, OWNER)
-
-    return change
-
-
-def change_stored_token(name: str = DEFAULT, **data: str) -> Callable[[BotWorld], None]:
-    """Change keys of a token's entry in Vault by hand."""
-
-    def change(world: BotWorld) -> None:
-        entry = world.stored_tokens[name]
-        changed = {**entry.data, **{key: Sensitive(value) for key, value in data.items()}}
-        world.stored_tokens[name] = StoredEntry(changed, entry.version + 1, OWNER)
-
-    return change
-
-
-def put_token(**claims: Any) -> Callable[[BotWorld], None]:
-    """Put another token of the realm into Vault, well-formed, with these claims."""
-
-    def change(world: BotWorld) -> None:
-        version = world.stored_tokens[DEFAULT].version + 1
-        world.stored_tokens[DEFAULT] = StoredEntry(token_entry(world.mint(**claims)), version, OWNER)
-
-    return change
-
-
-def delete_client(world: BotWorld) -> None:
-    """Delete the client by hand."""
-    world.client, world.held = None, frozenset()
-
-
-def empty_vault(world: BotWorld) -> None:
-    """Delete everything in Vault by hand, marks included."""
-    world.stored_client, world.stored_tokens = None, {}
-
-
-def empty_versions(world: BotWorld) -> None:
-    """Delete the newest versions in Vault by hand; marks stay."""
-    world.stored_client = StoredEntry({}, 1, OWNER)
-    world.stored_tokens = {DEFAULT: StoredEntry({}, 1, OWNER)}
-
-
-def want(**changes: Any) -> Callable[[BotWorld], None]:
-    """Change the spec."""
-
-    def change(world: BotWorld) -> None:
-        if "tokens" in changes:
-            changes["tokens"] = tokens_named(changes["tokens"])
-        world.desired = replace(world.desired, **changes)
-
-    return change
-
-
-def record(**changes: Any) -> Callable[[BotWorld], None]:
-    """Change what the status remembers."""
-
-    def change(world: BotWorld) -> None:
-        world.recorded = replace(world.recorded, **changes)
-
-    return change
-
-
-def both(*changes: Callable[[BotWorld], None]) -> Callable[[BotWorld], None]:
-    """Do several things."""
-
-    def change(world: BotWorld) -> None:
-        for one in changes:
-            one(world)
-
-    return change
-
-
-def later(share: float) -> Callable[[BotWorld], None]:
-    """Let a share of the token's life pass."""
-
-    def change(world: BotWorld) -> None:
-        world.now = NOW + share * world.desired.lifetime
-
-    return change
-
-
-ROLES_CHANGED = "roles, audiences, scopes, claims or lifetime changed"
 SITUATIONS = [
     pytest.param(nothing, (), id="everything is settled: nothing to do"),
     pytest.param(later(0.06), (), id="a token at the beginning of its life is not renewed"),
@@ -474,134 +369,11 @@ def test_each_plan_settles_its_situation(happens: Callable[[BotWorld], None], pl
     assert bool(plan) == (world != before)
 
 
-def test_a_bot_that_was_never_made_is_made_from_nothing() -> None:
-    """Client with a fresh secret, roles, one token that proves both, then Vault."""
-    assert BotWorld(BOT).plan() == (
-        CreateClient(keep_secret=False),
-        AddRoles(ROLES),
-        mint("it is not in Vault"),
-        PublishSecret(None),
-        PublishToken(DEFAULT, None),
-    )
-
-
-def test_a_bot_without_tokens_proves_its_secret_before_it_is_published() -> None:
-    """Where no token proves the secret, one is requested for that alone."""
-    assert BotWorld(desired(tokens=(), realm_roles=frozenset(), client_roles={})).plan() == (
-        CreateClient(keep_secret=False),
-        ProveSecret(),
-        PublishSecret(None),
-    )
-
-
-def test_a_bot_with_several_tokens_mints_all_before_anything_is_published() -> None:
-    """All tokens are minted first, then everything is published in the order of the spec."""
-    assert BotWorld(desired(tokens=("b", "a"), realm_roles=frozenset(), client_roles={})).plan() == (
-        CreateClient(keep_secret=False),
-        mint("it is not in Vault", "b"),
-        mint("it is not in Vault", "a"),
-        PublishSecret(None),
-        PublishToken("b", None),
-        PublishToken("a", None),
-    )
-
-
-@pytest.mark.parametrize(
-    ("steps", "plan"),
-    [
-        pytest.param(
-            1,
-            (AddRoles(ROLES), mint("it is not in Vault"), PublishSecret(None), PublishToken(DEFAULT, None)),
-            id="after the client: its secret is read back and kept",
-        ),
-        pytest.param(
-            2,
-            (mint("it is not in Vault"), PublishSecret(None), PublishToken(DEFAULT, None)),
-            id="after the roles: they are not mapped again",
-        ),
-        pytest.param(
-            3,
-            (mint("it is not in Vault"), PublishSecret(None), PublishToken(DEFAULT, None)),
-            id="after the mint: an unpublished token is nobody's, so another one is minted",
-        ),
-        pytest.param(
-            4,
-            (mint("it is not in Vault"), PublishToken(DEFAULT, None)),
-            id="after the secret is in Vault: it is not written again",
-        ),
-        pytest.param(
-            5,
-            (mint(ROLES_CHANGED), PublishToken(DEFAULT, 1)),
-            id="after everything but the status: what the token was asked to say is not known",
-        ),
-    ],
-)
-def test_a_crash_during_creation_is_found_again(steps: int, plan: tuple[BotStep, ...]) -> None:
-    """Whatever step the first pass got to, the next one goes on from there."""
-    world = BotWorld(BOT)
-    world.run(steps=steps)
-    assert world.plan() == plan
-    world.run()
-    assert world.plan() == ()
-
-
-def test_a_crash_between_a_new_secret_and_vault_replaces_it_again() -> None:
-    """A secret that only Keycloak knows after a crash is not told from one set by a stranger, and goes."""
-    world = settled(BOT)
-    world.client = replace(client_of(world), secret=Sensitive("of a stranger"))
-    world.run(steps=1)
-    assert world.plan() == (UpdateClient((), replace_secret=True), ProveSecret(), PublishSecret(1))
-
-
-@pytest.mark.parametrize(
-    ("happens", "plan"),
-    [
-        pytest.param(nothing, (), id="nothing is due"),
-        pytest.param(later(0.7), (mint("its renewal is due"), PublishToken(DEFAULT, 1)), id="a renewal is due"),
-        pytest.param(
-            both(later(0.7), change_client(secret=Sensitive("of a stranger"), enabled=False)),
-            (mint("its renewal is due"), PublishToken(DEFAULT, 1)),
-            id="a renewal is due and the client, which is not looked at, was changed",
-        ),
-        pytest.param(
-            empty_vault,
-            (mint("it is not in Vault"), PublishToken(DEFAULT, None)),
-            id="Vault is empty: the secret waits for a look at Keycloak",
-        ),
-        pytest.param(
-            both(later(0.7), change_stored_client(client_secret="of a stranger")),
-            (mint("its renewal is due"), PublishToken(DEFAULT, 1)),
-            id="the secret in Vault was changed: it waits for a look at Keycloak",
-        ),
-        pytest.param(
-            both(later(0.7), delete_client),
-            (mint("its renewal is due"), PublishToken(DEFAULT, 1)),
-            id="the client was deleted by hand, which is not looked at",
-        ),
-    ],
-)
-def test_a_pass_that_only_renews_mints_and_publishes_tokens(
-    happens: Callable[[BotWorld], None], plan: tuple[BotStep, ...]
-) -> None:
-    """Without a look at Keycloak the plan holds nothing but tokens: client, roles and secret are taken to be right."""
-    world = settled(BOT)
-    happens(world)
-    assert world.plan(look=False) == plan
-
-
 def test_tokens_that_are_not_in_the_spec_are_withdrawn_in_the_order_of_their_names() -> None:
     """Several withdrawn tokens go in an order that does not depend on chance."""
     world = settled(desired(tokens=("c", "a", "b")))
     world.desired = desired(tokens=("b",))
     assert world.plan() == (WithdrawToken("a"), WithdrawToken("c"))
-
-
-def test_a_client_deleted_by_hand_keeps_no_secret_that_vault_does_not_hold() -> None:
-    """A path that is only marked has no secret to keep."""
-    observed = ObservedBot(keycloak_seen=True, stored_client=StoredEntry({}, 0, OWNER))
-    steps = plan_bot(BOT, observed, ROLES, UID, NOW)
-    assert steps[0] == CreateClient(keep_secret=False)
-    assert PublishSecret(0) in steps
 
 
 def test_the_plan_shows_no_credential() -> None:

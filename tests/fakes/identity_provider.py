@@ -1,7 +1,7 @@
 """An `IdentityProvider` over a realm in memory, with failures on demand.
 
-tests/contract/test_identity_provider.py holds it against a real Keycloak. A planned failure strikes `before` (nothing
-happened) or `after` (all happened, only the answer was lost).
+tests/contract holds it against a real Keycloak. A planned failure strikes `before` (nothing happened) or
+`after` (all happened, only the answer was lost).
 """
 
 from __future__ import annotations

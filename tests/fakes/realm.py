@@ -7,18 +7,14 @@ under a clientId makes the old tokens good again, unless something was done agai
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from fedid.adapters.signing_keys import signing_key
-from fedid.domain.bot_authentication import FEDERATED_JWT, SIGNED_JWT
 from fedid.domain.drift import AdminEvent
 from fedid.domain.realm import (
-    CLIENT_SECRET,
     ClientRecord,
     IdentityProviderLink,
     ProtocolMapper,
@@ -28,8 +24,8 @@ from fedid.domain.realm import (
     UserRecord,
 )
 from fedid.domain.sensitive import Sensitive
-from fedid.domain.tokens import AssertionFile, ClientAuthentication, ClientCredentials, PrivateKey, TokenClaims
-from fedid.errors import BackendRejectedError
+from fedid.domain.tokens import ClientAuthentication, TokenClaims
+from tests.fakes.authentication import authenticated
 
 DEFAULT_LIFETIME = timedelta(minutes=5)
 DEFAULT_ROLES = ("offline_access", "uma_authorization")
@@ -440,35 +436,7 @@ class FakeRealm:
         Raises:
             BackendRejectedError: A secret, for a client that must sign: Keycloak misses the assertion.
         """
-        match credentials:
-            case ClientCredentials():
-                client = self._with(CLIENT_SECRET, credentials.client_id)
-                if client is None and self._with(SIGNED_JWT, credentials.client_id) is not None:
-                    message = "Parameter client_assertion_type is missing"
-                    raise BackendRejectedError(message, backend="keycloak")
-                known = {client.secret, client.previous_secret} if client is not None else set()
-                public = client is not None and client.flags["publicClient"]  # it is let in whatever it presents
-                return client if public or credentials.secret in known else None
-            case PrivateKey():
-                client = self._with(SIGNED_JWT, credentials.client_id)
-                public = dict(signing_key(credentials.key).public_key) | {"kid": credentials.key_id}
-                known = json.loads(client.attributes.get("jwks.string") or "{}").get("keys", ()) if client else ()
-                return client if public in known else None
-            case AssertionFile():
-                subject = self.assertions.get(credentials.path.read_text().strip())
-                found = (
-                    client
-                    for client in self.clients.values()
-                    if (client.enabled, client.authenticator) == (True, FEDERATED_JWT)
-                    and client.attributes.get("jwt.credential.sub") == subject
-                    and client.client_id == (credentials.client_id or client.client_id)
-                )
-                return None if subject is None else next(found, None)
-
-    def _with(self, authenticator: str, client_id: str) -> ClientRecord | None:
-        client = self.client(client_id)
-        fits = client is not None and client.enabled and client.authenticator == authenticator
-        return client if fits else None
+        return authenticated(credentials, self.clients.values(), self.assertions)
 
     def accepts(self, token: Sensitive) -> bool:
         """Tell whether Keycloak takes a token for valid now."""
