@@ -118,6 +118,7 @@ def test_a_file_server_never_refuses_a_client_that_mounts_what_is_published(tena
         """Bring the server's file to what its Secret holds and have it read, as kubelet and sidecar do."""
         file = mount("tokens", {"tokens": _held(tenant, "server", "tokens")}) / "tokens"
         server.signal(signal.SIGUSR1)
+        server.ask("heed")
         return str(file)
 
     file = mount("tokens", {"tokens": _held(tenant, "server", "tokens")}) / "tokens"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.waiting import eventually
 from tests.testbed.errors import StackError
 from tests.testbed.process import BOOT_ID, ServerProcess, parse_record, parse_stat, process_state
 from tests.testbed.progress import Progress, wait_until
@@ -39,11 +40,11 @@ def test_a_started_process_is_found_again_and_stopped(process: ServerProcess) ->
     process.spawn(["sh", "-c", "echo begun; sleep 60 & wait"], ENVIRONMENT)
     found = ServerProcess(process.name, process.record, process.log).running()
     assert found is not None
+    eventually(lambda: process.log_tail() == "begun", "it has begun")
     process.stop()
     assert process.running() is None
     state = process_state(found.pid)
     assert state is None or not state.alive
-    assert process.log_tail() == "begun"
 
 
 def test_a_paused_process_can_be_stopped(process: ServerProcess) -> None:
@@ -60,8 +61,7 @@ def test_what_a_dead_server_left_behind_is_killed(process: ServerProcess) -> Non
     process.spawn(["sh", "-c", "sleep 60 & echo $!; exec sleep 60"], ENVIRONMENT)
     record = process.running()
     assert record is not None
-    while not process.log_tail():
-        pass
+    eventually(process.log_tail, "it says which its child is")
     child = int(process.log_tail())
     os.kill(record.pid, signal.SIGKILL)
     process.kill()

@@ -23,8 +23,10 @@ def say(answer: Answer) -> None:
 def converse(**commands: Callable[..., Answer]) -> None:
     """Answer requests until there are no more; a request is `{"do": <command>, ...}`, the rest are its arguments.
 
-    An exception is an answer too: `error` is its class, `text` what it says.
+    An exception is an answer too: `error` is its class, `text` what it says. `heed` is answered with nothing by all of
+    them, once every signal that was sent before has been handled: Python does that between two lines of stdin.
     """
+    commands["heed"] = dict
     for line in sys.stdin:
         request = json.loads(line)
         try:
