@@ -38,8 +38,8 @@ test: $(STAMP) lint ## Everything, real servers included; WORKERS=3 files of tes
 	@$(RUN) -m tests.testbed prepare
 	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-crash-matrix: $(STAMP) ## Cut off every request in every way; SAMPLE=1: each once; OPERATION="revoke now": of that alone; RANDOM_RUNS=n: n lives under random faults; SEED=n
-	@PYTHONPATH=operator:. $(RUN) -m tests.matrix $(if $(SAMPLE),--sample) $(if $(OPERATION),--operation "$(OPERATION)") $(if $(RANDOM_RUNS),--random-runs $(RANDOM_RUNS)) $(if $(SEED),--seed $(SEED))
+crash-matrix: $(STAMP) ## Cut off every request in every way; SAMPLE=1: each once; OPERATION="revoke now", KIND=BotClient: of that alone; RANDOM_RUNS=n: n lives under random faults; SEED=n
+	@PYTHONPATH=operator:. $(RUN) -m tests.matrix $(if $(SAMPLE),--sample) $(if $(OPERATION),--operation "$(OPERATION)") $(if $(KIND),--kind "$(KIND)") $(if $(RANDOM_RUNS),--random-runs $(RANDOM_RUNS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## Measure against a floor in the same run
 	@$(RUN) -m tests.bench

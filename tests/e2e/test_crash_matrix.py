@@ -21,8 +21,8 @@ def test_each_request_is_cut_off_in_one_of_the_ways(
 ) -> None:
     """Kills before and after side effects, answers that are cut, late and truncated; no step of a plan is left out."""
     seed = int(os.environ.get("FEDID_SEED") or SEED)
-    with prepared(tenant.stack, proxies) as granting:
-        world = World(tenant, authority, operator, proxies, granting)
+    with prepared(tenant.stack, proxies) as ground:
+        world = World(tenant, authority, operator, proxies, ground)
         reference = Reference.record(world)
         assert reference.gaps(operator.output()) == set(), "no row, or no step, for these"
         cells = reference.sample(random.Random(seed))  # noqa: S311 - not for a secret

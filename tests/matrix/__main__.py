@@ -20,7 +20,7 @@ from tests.matrix.lives import Operation
 from tests.matrix.matrix import Reference, prepared, run, run_again
 from tests.matrix.random_runs import random_runs
 from tests.matrix.results import Results
-from tests.matrix.rounds import World
+from tests.matrix.rounds import KINDS, World
 from tests.testbed.bringup import down, up
 from tests.testbed.paths import REPOSITORY
 from tests.testbed.progress import Progress
@@ -59,6 +59,8 @@ def _matrix(made: World, options: argparse.Namespace) -> tuple[str, bool]:
     cells = reference.sample(chance) if options.sample else reference.every_cell()
     if options.operation:
         cells = {at: wanted for at, wanted in cells.items() if at[1] == options.operation}
+    if options.kind:
+        cells = {at: wanted for at, wanted in cells.items() if at[0].title == options.kind}
     _say(f"{sum(map(len, cells.values()))} cells")
     results = run(made, reference, cells)
     if results.not_met():
@@ -84,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--sample", action="store_true", help="each request once, in one of the five ways")
     parser.add_argument("--operation", choices=[*map(str, Operation)], help="nothing else is cut off")
+    titles = [kind.title for kind in KINDS]
+    parser.add_argument("--kind", choices=titles, help="nothing is cut off of any other")
     parser.add_argument("--random-runs", type=int, default=0, help="instead: so many lives under random faults")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of chance")  # noqa: S311
     return parser
@@ -119,10 +123,10 @@ def world(name: str, progress: Progress, extra: Mapping[str, str]) -> Iterator[W
         ending.callback(operator.kill)
         apply_federation(stack, federation(stack, proxies))
         federation_ready(stack, "local")
-        granting = ending.enter_context(prepared(stack, proxies))
+        ground = ending.enter_context(prepared(stack, proxies))
         tenant = Tenant.create(stack)
         limits = (WORKERS, KEPT, KEPT_SECONDS)
-        yield World(tenant, Authority(stack), operator, proxies, granting, *limits, _say, write)
+        yield World(tenant, Authority(stack), operator, proxies, ground, *limits, _say, write)
         tenant.clean()
 
 

@@ -9,10 +9,12 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fedid.adapters.superlink.wire import fields
 from fedid.domain.oidc_client_record import client_uuids
 from tests.e2e.authority import ADMIN, REALM, claims_of
 from tests.e2e.operating import is_side_effect
 from tests.e2e.tenancy import PLURALS
+from tests.matrix.super_link import FrontedSuperLink, identity_in
 from tests.testbed.faults import Spoken
 from tests.testbed.stack import Stack
 
@@ -42,10 +44,14 @@ class Attribution:
     namespace: str
     names: set[str] = field(default_factory=set)
     """Of the objects; no other namespace has one of them, since not every path tells the namespace."""
+    super_link: FrontedSuperLink | None = None
+    """Where their SuperNodes are registered."""
     _clients: dict[str, str] = field(default_factory=dict)
     """Id of a client to the name of its object."""
     _users: dict[str, str] = field(default_factory=dict)
     """Id of a user or of a service account to the name of its object."""
+    _nodes: dict[int, str] = field(default_factory=dict)
+    """Id of a node to the name of its object."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, backend: str, spoken: Spoken) -> Call | None:
@@ -103,6 +109,28 @@ class Attribution:
             case ["users", user, *_] if _ID.fullmatch(user):
                 return self._by_user(user)
         return None
+
+    def _superlink(self, spoken: Spoken) -> str | None:
+        """Return whose node is registered or ended; a listing is about all of them."""
+        told = dict(fields(spoken.sent))
+        match spoken.path.rpartition("/")[2]:
+            case "register-node":
+                return self._by_node_name(bytes(told[3]).decode())
+            case "unregister-node":
+                return self._by_node(int(told[1]))
+        return None
+
+    def _by_node(self, node_id: int) -> str | None:
+        assert self.super_link is not None
+        with self._lock:
+            if node_id not in self._nodes:
+                listed = self.super_link.nodes()
+                self._nodes |= {node.node_id: self._by_node_name(node.name) or "" for node in listed}
+            return self._nodes.get(node_id)
+
+    def _by_node_name(self, node_name: str) -> str | None:
+        namespace, name = identity_in(node_name)
+        return name if namespace == self.namespace else None
 
     def _by_client_id(self, client_id: str) -> str | None:
         namespace, _, name = client_id.partition(".")

@@ -177,7 +177,7 @@ class Bots(Life):
         if not facts.changed:
             tokens.append({"name": "extra", "lifetime": "1h"})
         manifest["spec"] |= {
-            "federationRef": {"name": self.federation},
+            "federationRef": {"name": self.ground.federation},
             "description": f"changed: {facts.changed}",
             "realmRoles": [ROLES[facts.changed]],
             "defaultScopes": [SCOPES[facts.changed]],

@@ -12,6 +12,7 @@ from fedid.domain.conditions import ConditionType, condition_of
 from tests.e2e.authority import Authority
 from tests.e2e.estate import Estate
 from tests.e2e.tenancy import Body, Tenant, generation, is_ready
+from tests.matrix.super_link import FrontedSuperLink
 
 
 class Operation(StrEnum):
@@ -35,6 +36,15 @@ ASKED = "1"
 NOTHING = Estate((), (), (), ())
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What there is for the manifests to name."""
+
+    federation: str
+    """A Federation that grants all of them what they ask for."""
+    super_link: FrontedSuperLink
+
+
 @dataclass(slots=True)
 class Life(ABC):
     """Identities of one kind, which all do the same at the same time.
@@ -51,7 +61,7 @@ class Life(ABC):
     """Operations that make other requests where another one was before."""
     tenant: Tenant
     authority: Authority
-    federation: str
+    ground: Ground
     names: tuple[str, ...]
 
     bodies: dict[tuple[str, str], Body] = field(default_factory=dict, repr=False)

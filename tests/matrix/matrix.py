@@ -11,12 +11,13 @@ from tests.e2e.operating import Proxies, grant, own_federation
 from tests.matrix import steps
 from tests.matrix.attribution import ADMIN
 from tests.matrix.bots import SCOPES
-from tests.matrix.lives import Life, Operation
+from tests.matrix.lives import Ground, Life, Operation
 from tests.matrix.people import LOGIN, PROVIDERS
 from tests.matrix.results import Results
 from tests.matrix.rounds import Lifetime, World
 from tests.matrix.servers import ADDRESSES
 from tests.matrix.stage import Column, Row
+from tests.matrix.super_link import fronted_super_link
 from tests.testbed.stack import Stack
 
 REFERENCES = 2
@@ -28,8 +29,8 @@ At = tuple[type[Life], Operation]
 
 
 @contextmanager
-def prepared(stack: Stack, proxies: Proxies) -> Iterator[str]:
-    """Give the realm what the manifests name, and return the name of a Federation that grants all of it."""
+def prepared(stack: Stack, proxies: Proxies) -> Iterator[Ground]:
+    """Give realm and SuperLink what the manifests name, and a Federation that grants all of it."""
     for name in SCOPES:
         stack.keycloak("POST", f"{ADMIN}/client-scopes", {"name": name, "protocol": "openid-connect"}, accept=(409,))
     config = {"clientId": "unused", "clientSecret": "unused"}
@@ -39,14 +40,16 @@ def prepared(stack: Stack, proxies: Proxies) -> Iterator[str]:
         stack.keycloak("POST", f"{ADMIN}/identity-provider/instances", provider, accept=(409,))
     login = {"clientId": LOGIN, "publicClient": True, "directAccessGrantsEnabled": True}
     stack.keycloak("POST", f"{ADMIN}/clients", login, accept=(409,))
-    rule = grant(
-        identityProviders=[*PROVIDERS],
-        oidcFlows=["authorizationCode", "introspection"],
-        redirectUriPrefixes=[ADDRESSES],
-    )
     try:
-        with own_federation(stack, proxies, "matrix", grants=[rule], defaults={"resyncPeriod": "1h"}) as name:
-            yield name
+        with fronted_super_link() as super_link:
+            rule = grant(
+                identityProviders=[*PROVIDERS],
+                oidcFlows=["authorizationCode", "introspection"],
+                redirectUriPrefixes=[ADDRESSES],
+                superlinkUrls=[super_link.url],
+            )
+            with own_federation(stack, proxies, "matrix", grants=[rule], defaults={"resyncPeriod": "1h"}) as name:
+                yield Ground(name, super_link)
     finally:
         for alias in PROVIDERS:
             stack.keycloak("DELETE", f"{ADMIN}/identity-provider/instances/{alias}")

@@ -89,7 +89,7 @@ class People(Life):
         link = {"identityProvider": PROVIDERS[changed], "userId": name, "userName": name}
         return user(
             name,
-            federationRef={"name": self.federation},
+            federationRef={"name": self.ground.federation},
             email=f"{name}@{'new' if changed else 'old'}.example.org",
             realmRoles=[_ROLES[changed]],
             groups=[_GROUPS[changed]],

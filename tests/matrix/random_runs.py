@@ -209,7 +209,11 @@ class Batch:
     def _manifest(self, name: str, *, suspend: bool) -> Body:
         body = rotating_bot(name, "1h", opaque_overlap="10s")
         role = ("fl-client", "fl-member")[self.roles[name] % 2]
-        body["spec"] |= {"federationRef": {"name": self.world.federation}, "realmRoles": [role], "suspend": suspend}
+        body["spec"] |= {
+            "federationRef": {"name": self.world.ground.federation},
+            "realmRoles": [role],
+            "suspend": suspend,
+        }
         return body
 
     def _converge(self) -> None:

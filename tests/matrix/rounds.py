@@ -17,13 +17,15 @@ from tests.e2e.tenancy import Tenant, unique
 from tests.matrix.attribution import Attribution
 from tests.matrix.bots import Bots
 from tests.matrix.hands import of_each
-from tests.matrix.lives import PARTS, Life, Operation, merged
+from tests.matrix.lives import PARTS, Ground, Life, Operation, merged
 from tests.matrix.people import People
 from tests.matrix.results import NOT_MET, Cell, Place, Results
 from tests.matrix.servers import Servers
 from tests.matrix.stage import Column, Row, Stage
+from tests.matrix.super_nodes import SuperNodes
+from tests.testbed.proxy import Proxy
 
-KINDS: tuple[type[Life], ...] = (Bots, Servers, People)
+KINDS: tuple[type[Life], ...] = (Bots, Servers, People, SuperNodes)
 PATIENCE_SECONDS = 100.0
 """Without any object that comes to its end, on a machine that has more to do."""
 _IDLE_WORKERS = 4
@@ -45,8 +47,7 @@ class World:
     authority: Authority
     operator: Operator
     proxies: Proxies
-    federation: str
-    """Its name."""
+    ground: Ground
     workers: int = 16
     """Of the operator; so many objects are worked on at a time."""
     kept: int = 6
@@ -56,6 +57,12 @@ class World:
     say: Callable[[str], None] = print
     report: Callable[[Results], None] = lambda _results: None
     """Told after each lifetime."""
+
+    def doors(self) -> dict[str, Proxy]:
+        """Return the proxies before all that the operator changes anything at."""
+        proxies, super_link = self.proxies, self.ground.super_link
+        backends = {"keycloak": proxies.keycloak, "vault": proxies.vault, "kubernetes": proxies.kubernetes}
+        return {**backends, "superlink": super_link.proxy}
 
 
 @dataclass(slots=True)
@@ -81,23 +88,23 @@ class Lifetime:
         self.lives = tuple(self._life(kind) for kind in KINDS)
         namespace = self.world.tenant.namespace
         names = {name for life in self.lives for name in life.names}
-        self.stage = Stage(Attribution(self.world.authority.stack, namespace, names))
+        self.stage = Stage(Attribution(self.world.authority.stack, namespace, names, self.world.ground.super_link))
 
     def _life(self, kind: type[Life]) -> Life:
         count = max((len(cells) for (of, _), cells in self.cells.items() if of is kind), default=0)
         names = tuple(unique(f"{kind.__name__.lower()}-{number}") for number in range(max(count, self.least)))
-        return kind(self.world.tenant, self.world.authority, self.world.federation, names)
+        return kind(self.world.tenant, self.world.authority, self.world.ground, names)
 
     def run(self, after: Callable[[Operation], None] = lambda _operation: None) -> None:
         """Do everything to all of them; `after` each operation the stage still holds what was seen of it."""
-        self.stage.attach(self.world.proxies)
+        self.stage.attach(self.world.doors())
         try:
             for operation in Operation:
                 self._operate(operation)
                 after(operation)
         finally:
             self.stage.mend()
-            self.stage.detach(self.world.proxies)
+            self.stage.detach(self.world.doors())
             for life in self.lives:
                 life.clean()
             for life in self.lives:

@@ -125,7 +125,7 @@ class Servers(Life):
             platform["pythonClient"] = {}
         spec = {
             "role": "server",
-            "federationRef": {"name": self.federation},
+            "federationRef": {"name": self.ground.federation},
             "oidcClient": {"baseUrl": self._address(name), "secretRotation": {"overlap": "1h"}},
             "platform": {"driverlessAi": platform},
         }

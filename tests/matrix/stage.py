@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
-from tests.e2e.operating import Proxies
 from tests.matrix.attribution import Attribution, Call
 from tests.testbed.faults import CutAfter, DelayAnswer, Fault, Hang, HoldAnswer, Rule, Spoken, Truncate, any_request
+from tests.testbed.proxy import Proxy
 
 DELAY_SECONDS = 3.0
 """Long enough for everything else to happen meanwhile, and within the patience of the operator (15 s)."""
@@ -98,15 +99,15 @@ class Stage:
     _seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def attach(self, proxies: Proxies) -> None:
+    def attach(self, doors: Mapping[str, Proxy]) -> None:
         """Look at what passes through these from now on."""
-        for backend in ("keycloak", "vault", "kubernetes"):
-            getattr(proxies, backend).direct(lambda spoken, backend=backend: self.take(backend, spoken))
+        for backend, proxy in doors.items():
+            proxy.direct(partial(self.take, backend))
 
     @staticmethod
-    def detach(proxies: Proxies) -> None:
+    def detach(doors: Mapping[str, Proxy]) -> None:
         """Let everything pass."""
-        for proxy in proxies.all():
+        for proxy in doors.values():
             proxy.direct(None)
 
     def arm(self, cells: Mapping[tuple[str, Row], Column], names: Iterable[str]) -> None:

@@ -111,9 +111,10 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
 
 def lifetime(backend: Backend, cells: Any) -> Lifetime:
     """Return a life of as many objects as there are cells, and of one more."""
+    ground = SimpleNamespace(super_link=SimpleNamespace(proxy=backend))
     proxies = SimpleNamespace(keycloak=backend, vault=backend, kubernetes=backend, all=lambda: (backend,))
     world: Any = World(
-        backend, SimpleNamespace(stack=None), backend, proxies, "matrix", kept=KEPT, say=lambda _line: None
+        backend, SimpleNamespace(stack=None), backend, proxies, ground, kept=KEPT, say=lambda _line: None
     )  # type: ignore[arg-type]
     made = Lifetime(world, cells, {(Counted, Operation.CREATE): 1}, least=4)
     made.stage.attribution = Known()  # type: ignore[assignment]
