@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,7 +14,8 @@ from tests.e2e.tenancy import Body, bot, pod_identity
 from tests.matrix.lives import ASKED, ENDS, NOTHING, Life, Operation
 
 _LONG, _SHORT = "1h", "1s"
-_MAKES_A_KEY = frozenset({Operation.CREATE, Operation.ROTATE, Operation.RESUME})
+_MAKES_A_KEY = frozenset({Operation.CREATE, Operation.ROTATE, Operation.REVOKE_NOW, Operation.RESUME})
+_HAS_NONE = frozenset({Operation.SUSPEND, Operation.DELETE})
 
 
 @dataclass(slots=True)
@@ -34,16 +36,18 @@ class SuperNodes(Life):
 
     kind: ClassVar[str] = "PodIdentity"
     title: ClassVar[str] = "PodIdentity (SuperNode)"
-    # Its key cannot be replaced without an overlap, and `fedid.io/revoke-now` is asked of its bot.
     operations: ClassVar[tuple[Operation, ...]] = (
         Operation.CREATE,
         Operation.CHANGE,
         Operation.ROTATE,
         Operation.OVERLAP_ENDS,
+        Operation.REVOKE_NOW,
         Operation.SUSPEND,
         Operation.RESUME,
         Operation.DELETE,
     )
+    # Of two keys it is seen of both that they end.
+    builds_on: ClassVar[Mapping[Operation, Operation]] = {Operation.REVOKE_NOW: Operation.ROTATE}
     facts: dict[str, _Facts] = field(default_factory=dict)
 
     def act(self, operation: Operation, name: str) -> None:
@@ -67,6 +71,8 @@ class SuperNodes(Life):
             case Operation.OVERLAP_ENDS:
                 facts.overlap = _SHORT
                 self.tenant.apply(self._node(name))
+            case Operation.REVOKE_NOW:
+                annotate(self.tenant, name, kind=self.kind, revoke_now=ASKED)
             case Operation.SUSPEND | Operation.RESUME:
                 self.tenant.apply(self._bot(name, suspend=operation is Operation.SUSPEND))
             case Operation.DELETE:
@@ -92,6 +98,8 @@ class SuperNodes(Life):
                 return bool(status["superNode"].get("rotatedFor") == f"secret-{ASKED}")
             case Operation.OVERLAP_ENDS:
                 return "previous_key_id" not in entry
+            case Operation.REVOKE_NOW:
+                return bool(status.get("revokedNow") == ASKED)
         return True
 
     def check(self, operation: Operation, name: str) -> None:
@@ -100,7 +108,7 @@ class SuperNodes(Life):
         assert len(nodes) == facts.made, f"{len(nodes)} keys were registered, and {facts.made} are enough"
         good = Counter(node.key_id for node in nodes if not node.ended)
         assert not facts.ended & good.keys(), "a former key is let in"
-        if operation in ENDS:
+        if operation in _HAS_NONE:
             assert not good, f"{len(good)} keys are let in"
             return
         entry = self._entry(name)

@@ -23,6 +23,7 @@ URL = "https://superlink.example.org:8000"
 POD = ObjectKey(POD_IDENTITY, NAMESPACE, "trainer")
 PATH = f"fedid/{NAMESPACE}/pods/trainer/keys/supernode"
 AWAY = BackendUnavailableError("the SuperLink is away", backend="superlink")
+LEAKED = {"fedid.io/revoke-now": "leaked-1"}
 SECONDS = 1300.0
 """Longer than a resync, an overlap and the patience with a SuperNode together."""
 
@@ -246,6 +247,55 @@ async def test_a_rotation_by_schedule(federated: Federated) -> None:
     assert len(federated.registry.records) <= 6
 
 
+async def test_a_key_that_leaked(federated: Federated) -> None:
+    """Both keys of a rotation under way end at once, with a receipt; another one is made in the same pass, once."""
+    await federated.begun()
+    federated.pod(annotations={"fedid.io/rotate": "secret-1"})
+    await federated.operator.advance(1)
+    leaked = set(federated.good)
+    assert len(leaked) == 2
+    federated.pod(annotations=LEAKED)
+    await federated.operator.advance(1)
+    federated.assert_in_order()
+    assert leaked.isdisjoint(federated.good)
+    assert federated.status["revokedNow"] == "leaked-1"
+    assert "revocation" not in federated.status
+    assert [told["cause"] for told in receipts(federated.operator)] == ["RevokedNow"]
+    after = federated.good
+    await federated.operator.advance(SECONDS)
+    assert federated.good == after, "one annotation, one end"
+
+
+async def test_a_leak_that_is_told_from_the_first(federated: Federated) -> None:
+    """There is nothing to end, and nothing is, later."""
+    federated.bot()
+    federated.pod(annotations=LEAKED)
+    await federated.operator.advance(30)
+    federated.assert_in_order()
+    assert (federated.status["revokedNow"], receipts(federated.operator)) == ("leaked-1", [])
+    before = federated.good
+    await federated.operator.look()
+    assert federated.good == before
+
+
+async def test_a_leak_while_the_superlink_is_away(federated: Federated) -> None:
+    """No pod gets at the key any more; what was begun is finished, also if nobody asks for it by then."""
+    await federated.begun()
+    leaked = federated.good
+    federated.registry.failures.add("*", AWAY, times=None)
+    federated.pod(annotations=LEAKED)
+    await federated.operator.advance(30)
+    assert set(federated.mounted.values()) == {""}
+    assert federated.told("Revoked") == ("False", "BackendUnavailable")
+    assert federated.told("Ready") == ("False", "BackendUnavailable")
+    federated.pod(annotations={"fedid.io/revoke-now": ""})
+    federated.registry.failures.clear()
+    await federated.operator.advance(120)
+    federated.assert_in_order()
+    assert federated.good != leaked
+    assert [told["cause"] for told in receipts(federated.operator)] == ["RevokedNow"]
+
+
 async def test_a_superlink_that_lost_its_state(federated: Federated) -> None:
     """By itself, within a resync period, and with the same key: the pod need not know."""
     await federated.begun()
@@ -454,6 +504,19 @@ async def test_a_crash_in_a_rotation(federated: Federated, number: int) -> None:
     await federated.begun()
     await _with_crashes(federated, number, lambda: federated.pod(annotations={"fedid.io/rotate": "all"}))
     federated.assert_in_order()
+    assert len(federated.registry.records) == 2
+
+
+@pytest.mark.parametrize("number", range(15))
+async def test_a_crash_while_a_leaked_key_ends(federated: Federated, number: int) -> None:
+    """It ends, is told so once, and one other key comes out."""
+    await federated.begun()
+    leaked = federated.good
+    assert await _with_crashes(federated, number, lambda: federated.pod(annotations=LEAKED)) == (number < 14)
+    federated.assert_in_order()
+    assert federated.good != leaked
+    assert federated.status["revokedNow"] == "leaked-1"
+    assert [told["cause"] for told in receipts(federated.operator)] == ["RevokedNow"]
     assert len(federated.registry.records) == 2
 
 

@@ -265,6 +265,8 @@ class Aftermath:
         bot_key = ObjectKey(BOT_CLIENT, *bot_of(f"{key.namespace}/{key.name}").split("/"))
         bot = servers.cluster.bodies.get(bot_key)
         good = self._good_nodes(body)
+        if set().union(*servers.super_link.leaked.values()).intersection(servers.super_link.good_keys()):
+            self._fail("end", f"a key of {key} is let in that was to end: {ready}")
         if bot is None or not self._is_wanted(bot_key, bot):
             if good:
                 self._fail("2", f"{key} is let in at its SuperLink without its bot: {ready}")

@@ -144,6 +144,13 @@ class Hands:
         if self._key(POD_IDENTITY, name) not in self._servers.cluster.bodies:
             self._apply(POD_IDENTITY, name, node_spec(name, self._lifetime))
 
+    def revoke_node(self, name: str, value: Any) -> None:
+        """Ask for an end of every key that it has, and for another."""
+        body = self._servers.cluster.bodies.get(self._key(POD_IDENTITY, name))
+        if body is not None and body["metadata"].get("annotations", {}).get(REVOKE_NOW) != value:
+            self._servers.super_link.leak(self._servers.mark(body["metadata"]["uid"]), value)
+            self.revoke_now(name, value)
+
     def delete_node(self, name: str, _how: Any) -> None:
         """Delete it."""
         self._excuses.disturbed(name)

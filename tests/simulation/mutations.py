@@ -140,6 +140,7 @@ MUTATIONS = (
         "if not await backends.secret_store.destroy(path, world.owner(meta.uid)):",
         "if False:",
     ),
+    Mutation("2", "reconcile/client_identity.py", "if not self._nodes.is_to_end_now(body):", "if True:"),
     Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(

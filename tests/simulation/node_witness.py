@@ -40,6 +40,13 @@ class NodeWitness:
         seconds = self._site.random.uniform(1.0, _STARTS_SECONDS)
         self._site.timeline.after(seconds, lambda: self._super_link.come(name, self._key_of(name)))
 
+    def told(self, mark: str, status: Any) -> None:
+        """Learn what the status tells as carried out: all that was to end by then has."""
+        asked = status.get("revokedNow", "")
+        for key in self._super_link.leaked.pop((mark, asked), ()):
+            self._dead[key] = f"{asked} is told as carried out"
+        self.look()
+
     def end(self, mark: str, why: str) -> None:
         """Remember every key that was registered for an identity up to now."""
         for name, keys in self._super_link.keys_of.items():

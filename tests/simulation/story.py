@@ -72,7 +72,7 @@ _HANDS_DO = (
     *(("lose_client",) * 2, ("regenerate",) * 2, ("disable_client",), ("lose_entry",) * 2, ("empty_secret",)),
     *(("delete_secret",), ("take_role",), ("add_role",), ("lose_user",), ("strip",), ("spoil_entry",)),
 )
-_NODES_DO = (*("create_node",) * 2, *("rotate",) * 4, "delete_node")
+_NODES_DO = (*("create_node",) * 2, *("rotate",) * 4, *("revoke_node",) * 2, "delete_node")
 _NODES_SUFFER = ("end_nodes", "forget_nodes", "outage", "silence", "losses", "outage")
 _WITH_NODES = 0.4
 """Part of the stories in which there is a SuperNode."""
@@ -224,6 +224,7 @@ def drill_of(seed: int) -> Story:
         node, applicant = NODES[0], APPLICANTS[0]
         fixed += [Action(56.0, "create_applicant", applicant), Action(300.0, "approve", applicant, 200.0)]
         fixed += [Action(55.0, "create_node", node), Action(700.0, "rotate", node, "secret-1")]
+        fixed += [Action(800.0, "revoke_node", node, "because-1")]
         fixed += [Action(950.0, "delete_node", node), Action(960.0, "create_node", node)]
     names = _flat(_USERS_DO)
     for _ in range(drawn.randint(0, 12)):
@@ -265,7 +266,7 @@ def _manner(what: str, drawn: Random) -> float | int | str:
             return round(drawn.choice((0.0, 0.0, 60.0, 900.0)) * drawn.random(), 2)
         case "expire":
             return round(drawn.choice((60.0, 900.0)) * drawn.random(), 2)
-        case "revoke_now" | "revoke_portal":
+        case "revoke_now" | "revoke_portal" | "revoke_node":
             return f"because-{drawn.randrange(1000)}"
         case "crash":
             return round(drawn.choice((0.1, 5.0, 60.0)) * drawn.random(), 3)

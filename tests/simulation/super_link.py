@@ -35,6 +35,8 @@ class SuperLink(FakeNodeRegistry):
         super().__init__()
         self.keys_of: dict[str, set[bytes]] = {}
         """Public keys that were ever registered under a name."""
+        self.leaked: dict[tuple[str, str], set[bytes]] = {}
+        """Public keys that somebody asked to be ended, by owner mark and what was asked."""
         self._public: dict[str, bytes] = {}
         self._came: dict[str, bytes] = {}
 
@@ -42,6 +44,12 @@ class SuperLink(FakeNodeRegistry):
         """Register a key, and remember it."""
         self.keys_of.setdefault(name, set()).add(public_key)
         return await super().register(public_key, name, account)
+
+    def leak(self, mark: str, asked: str) -> None:
+        """Remember every key that was registered for an identity up to now."""
+        self.leaked[mark, asked] = {
+            key for name, keys in self.keys_of.items() if owner_in(name) == mark for key in keys
+        }
 
     def lets_in(self, private_key: str) -> bool:
         """Tell whether a SuperNode with this key (OpenSSH's PEM) is let in."""

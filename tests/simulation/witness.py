@@ -125,6 +125,7 @@ class Witness:
         if body["metadata"].get("finalizers"):
             self._stripped.discard(uid)
         status = body.get("status") or {}
+        self._nodes.told(self._servers.mark(uid), status)
         made = any(status.get(name) for name in _CLAIMS[kind])
         if change == "DELETED":
             if uid in self._stripped:

@@ -13,7 +13,7 @@ from fedid.domain.durations import spread
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, meta_of, parse_bot_client
-from fedid.domain.rotation import PATIENCE
+from fedid.domain.rotation import PATIENCE, REVOKE_NOW
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Outcome, Priority
 from fedid.errors import Error, InvalidSpecError, NotGrantedError, NotReadyError, OwnershipConflictError
@@ -86,6 +86,7 @@ class ClientIdentities:
                 await self._withdraw(body, spec, bot_key, why)
                 raise
             body, render = await begin(self._world, body, copied, source), with_copied(render, copied)
+        body = await self._ended_now(body, spec, bot_key)
         node = await self._node(body, spec, bot, backends)
         body = newest_of(self._world, body)
         credential = await self._credential(body, _with_node(render, node), bot, bot_key, backends)
@@ -102,6 +103,18 @@ class ClientIdentities:
         if node is not None and node.again_at is not None:
             again_after = min(again_after, max(node.again_at - self._world.clock.now(), timedelta()))
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
+
+    async def _ended_now(self, body: Body, spec: PodIdentity, bot_key: ObjectKey) -> Body:
+        """End the SuperNode if `fedid.io/revoke-now` asks for it; return the object, for which another is to be made.
+
+        Raises:
+            Error: The SuperLink or Vault does not let us finish; the status says what it waits for.
+        """
+        if not self._nodes.is_to_end_now(body):
+            return body
+        message = f"{REVOKE_NOW} is carried out: the key of the SuperNode is ended, and another one is made"
+        body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.REVOKED_NOW))
+        return await self._nodes.end_now(newest_of(self._world, body))
 
     async def _node(self, body: Body, spec: PodIdentity, bot: Body, backends: Backends) -> PodNode | None:
         """Return the SuperNode that the pod is, registered; None if it is none.

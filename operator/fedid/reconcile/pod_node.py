@@ -17,8 +17,8 @@ from fedid.domain.naming import ObjectKey
 from fedid.domain.node_plan import DesiredNode
 from fedid.domain.pod_identity import PodIdentity, parse_pod_identity
 from fedid.domain.receipt import Presented, cause_of, receipt_of
-from fedid.domain.resources import Body, meta_of, parse_bot_client
-from fedid.domain.rotation import rotation_due_at, rotation_request
+from fedid.domain.resources import Body, Meta, meta_of, parse_bot_client
+from fedid.domain.rotation import revocation_request, rotation_due_at, rotation_request
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.super_node import NodeKey, SuperLinkAccess
 from fedid.engine import Priority
@@ -46,7 +46,6 @@ from fedid.reconcile.world import Backends, World
 __all__ = ["PodNode", "PodNodes"]
 
 _KEPT: Final = (ConditionType.READY, ConditionType.PUBLISHED)
-_FORGOTTEN: Final = {"nodeId": None, "superNode": None, "revocation": None}
 _MOST_SUPER_LINKS: Final = 64
 """Whose connections are kept; each has a pool and a TLS context of its own."""
 
@@ -115,9 +114,29 @@ class PodNodes:
             "nodeId": str(state.node_id),
             "superNode": {name: value for name, value in fields.items() if value is not None},
             "revocation": None,
+            **_carried_out(spec.meta),
             **judgement_fields(body, verdict),
         }
         return PodNode(state.key, granted_condition(verdict), status, state.again_at)
+
+    @staticmethod
+    def is_to_end_now(body: Body) -> bool:
+        """Tell whether `fedid.io/revoke-now` asks for the end of what there is, or did when that was begun."""
+        asked = revocation_request(meta_of(body).annotations, (body.get("status") or {}).get("revokedNow"))
+        return bool(_told(body)) and (asked is not None or _is_ended_now(body))
+
+    async def end_now(self, body: Body) -> Body:
+        """End the SuperNode of a PodIdentity that is to have another, and return the object.
+
+        Raises:
+            Error: What it waits for, told in the status.
+        """
+        if not _is_ended_now(body):
+            begun = (body.get("status") or {}).get("revocation") or {}
+            begun = {"startedAt": rfc3339(self._world.clock.now()), **begun, "reason": str(Reason.REVOKED_NOW)}
+            kept = kept_conditions(body, _KEPT)
+            body = await write_status(self._world, body, kept, {"revocation": begun}) or body
+        return newest_of(self._world, await self._end(body))
 
     async def withdraw(self, body: Body) -> None:
         """End the SuperNode of a PodIdentity that stays; nothing if it is none.
@@ -192,7 +211,7 @@ class PodNodes:
         kept = kept_conditions(body, _KEPT)
         if told.get("account") == BOT and (bot_key := _bot_of(body)) is not None:
             world.wake(bot_key, Priority.DELETION, look=False)  # one that goes waits for this
-        return await write_status(world, newest_of(world, body), (*kept, revoked), _FORGOTTEN) or body
+        return await write_status(world, newest_of(world, body), (*kept, revoked), _forgotten(body)) or body
 
     async def _leave(self, body: Body, identity: NodeIdentity) -> Body:
         """Take the key out of Vault and say what only a person can end: the account went with the bot."""
@@ -206,7 +225,7 @@ class PodNodes:
         receipt = receipt_of(body, cause_of(body), what=_which(body), notes=[message])
         await leave_receipt(world, body, receipt, message=message, reason=left.reason, warning=True)
         told = (*kept_conditions(body, _KEPT), left)
-        return await write_status(world, newest_of(world, body), told, _FORGOTTEN) or body
+        return await write_status(world, newest_of(world, body), told, _forgotten(body)) or body
 
     async def _identity(
         self, key: ObjectKey, uid: str, access: SuperLinkAccess, backends: Backends, account: Sensitive | None
@@ -258,6 +277,23 @@ class PodNodes:
 
 def _told(body: Body) -> Mapping[str, Any]:
     return (body.get("status") or {}).get("superNode") or {}
+
+
+def _is_ended_now(body: Body) -> bool:
+    """Tell whether the end that was begun is what `fedid.io/revoke-now` asked for."""
+    return bool(((body.get("status") or {}).get("revocation") or {}).get("reason") == Reason.REVOKED_NOW)
+
+
+def _carried_out(meta: Meta) -> dict[str, Any]:
+    """Return what the status tells of `fedid.io/revoke-now` once everything of before has ended, or was not there."""
+    asked = revocation_request(meta.annotations, None)
+    return {"revokedNow": asked} if asked is not None else {}
+
+
+def _forgotten(body: Body) -> dict[str, Any]:
+    """Return what the status tells of a SuperNode that has ended."""
+    carried_out = _carried_out(meta_of(body)) if _is_ended_now(body) else {}
+    return {"nodeId": None, "superNode": None, "revocation": None, **carried_out}
 
 
 def _which(body: Body) -> str:
