@@ -278,6 +278,24 @@ async def test_a_leak_that_is_told_from_the_first(federated: Federated) -> None:
     assert federated.good == before
 
 
+async def test_a_leak_and_a_deletion_in_the_midst(federated: Federated) -> None:
+    """No other key is made for what is to go."""
+    await federated.begun()
+
+    def delete(_target: str) -> bool:
+        federated.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "trainer")
+        return False
+
+    federated.operator.store.failures.add("destroy", AWAY, when=delete)
+    federated.pod(annotations=LEAKED)
+    await federated.operator.advance(5)
+    federated.operator.store.failures.clear()
+    await federated.operator.advance(60)
+    federated.assert_nothing_left()
+    assert POD not in federated.operator.cluster.bodies
+    assert len(federated.registry.records) == 1
+
+
 async def test_a_leak_while_the_superlink_is_away(federated: Federated) -> None:
     """No pod gets at the key any more; what was begun is finished, also if nobody asks for it by then."""
     await federated.begun()

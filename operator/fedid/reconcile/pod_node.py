@@ -32,6 +32,7 @@ from fedid.reconcile.gate import (
     granted_condition,
     require_still_there,
     require_usable,
+    still_wanted,
     with_finalizer,
     without_finalizer,
 )
@@ -129,6 +130,7 @@ class PodNodes:
         """End the SuperNode of a PodIdentity that is to have another, and return the object.
 
         Raises:
+            StaleObjectError: It was deleted meanwhile: no other is to be made.
             Error: What it waits for, told in the status.
         """
         if not _is_ended_now(body):
@@ -136,7 +138,7 @@ class PodNodes:
             begun = {"startedAt": rfc3339(self._world.clock.now()), **begun, "reason": str(Reason.REVOKED_NOW)}
             kept = kept_conditions(body, _KEPT)
             body = await write_status(self._world, body, kept, {"revocation": begun}) or body
-        return newest_of(self._world, await self._end(body))
+        return still_wanted(self._world, meta_of(await self._end(body)))
 
     async def withdraw(self, body: Body) -> None:
         """End the SuperNode of a PodIdentity that stays; nothing if it is none.
