@@ -87,27 +87,31 @@ def test_the_status_is_one_of_three_words(status: bool | None, text: str) -> Non
     }
 
 
-def test_told_conditions_keep_their_order_and_others_go() -> None:
-    """The list is what is told, in that order; what an earlier pass told and this one does not is gone."""
+def test_told_conditions_have_one_order_and_others_go() -> None:
+    """`Ready` is the first, whoever tells; what an earlier pass told and this one does not is gone."""
     told = [
         Condition(ConditionType.READY, True, Reason.READY, ""),
+        Condition(ConditionType.PUBLISHED, True, Reason.PUBLISHED, ""),
         Condition(ConditionType.GRANTED, True, Reason.GRANTED, ""),
+        Condition(ConditionType.KEYCLOAK_SYNCED, True, Reason.SYNCED, ""),
     ]
     observed = [held("Revoked", "False"), held("Granted", "True"), held("Ready", "False")]
     found = merged_conditions(observed, told, generation=1, now=NOW)
-    assert [c["type"] for c in found] == ["Ready", "Granted"]
-    assert [c["lastTransitionTime"] for c in found] == [rfc3339(NOW), BEFORE]
+    assert [c["type"] for c in found] == ["Ready", "Granted", "KeycloakSynced", "Published"]
+    assert [c["lastTransitionTime"] for c in found] == [rfc3339(NOW), BEFORE, rfc3339(NOW), rfc3339(NOW)]
 
 
 @given(TOLD, TOLD)
 def test_telling_the_same_again_changes_nothing(earlier: list[Condition], told: list[Condition]) -> None:
-    """A second pass over an unchanged object finds the very list that it would write, at any later instant."""
+    """A second pass finds the very list that it would write, at any later instant, and in whatever order it tells."""
     first = merged_conditions([], earlier, generation=1, now=NOW - timedelta(days=1))
     once = merged_conditions(first, told, generation=3, now=NOW)
-    assert merged_conditions(once, told, generation=3, now=NOW + timedelta(hours=1)) == once
+    for again in (told, told[::-1]):
+        assert merged_conditions(once, again, generation=3, now=NOW + timedelta(hours=1)) == once
     assert json.loads(json.dumps(once)) == once
-    for condition, entry in zip(told, once, strict=True):
-        before = condition_of(first, condition.type)
+    assert {entry["type"] for entry in once} == {condition.type for condition in told}
+    for entry in once:
+        before = condition_of(first, entry["type"])
         flipped = before is None or before["status"] != entry["status"]
         assert entry["lastTransitionTime"] == (rfc3339(NOW) if flipped else rfc3339(NOW - timedelta(days=1)))
 

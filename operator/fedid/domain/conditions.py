@@ -47,6 +47,9 @@ class ConditionType(StrEnum):
     MOUNTED = "Mounted"
 
 
+_PLACES = {kind: place for place, kind in enumerate(ConditionType)}
+
+
 class Reason(StrEnum):
     """Why a condition has its status; docs/guide/8-troubleshooting.md explains every one."""
 
@@ -159,6 +162,8 @@ def merged_conditions(
 ) -> list[dict[str, Any]]:
     """Return the status list: told conditions replace those of their type, others go, instants move on real change.
 
+    They stand in the order of `ConditionType`, so that the same told in another order writes nothing.
+
     Args:
         observed: `status.conditions` as it stands.
         told: Every condition that holds now.
@@ -181,4 +186,4 @@ def merged_conditions(
                 "observedGeneration": generation,
             }
         )
-    return result
+    return sorted(result, key=lambda condition: _PLACES[condition["type"]])
