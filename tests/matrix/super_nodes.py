@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -46,8 +45,6 @@ class SuperNodes(Life):
         Operation.RESUME,
         Operation.DELETE,
     )
-    # Of two keys it is seen of both that they end.
-    builds_on: ClassVar[Mapping[Operation, Operation]] = {Operation.REVOKE_NOW: Operation.ROTATE}
     facts: dict[str, _Facts] = field(default_factory=dict)
 
     def act(self, operation: Operation, name: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 from fedid.domain.conditions import condition_of
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
 from fedid.domain.super_node import NodeStatus
+from tests.reconcile.federated import Federated
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
-from tests.reconcile.test_pod_nodes import Federated
 
 
 @pytest.mark.parametrize("off", [timedelta(minutes=3), timedelta(minutes=-3)])

@@ -11,8 +11,8 @@ from fedid.domain.exposure import CredentialKind
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
 from fedid.errors import BackendUnavailableError
+from tests.reconcile.federated import Federated
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
-from tests.reconcile.test_pod_nodes import Federated
 from tests.reconcile.test_server_clients import App
 from tests.reconcile.test_server_rotation import rotating, seconds_until
 

@@ -147,7 +147,8 @@ class Hands:
     def revoke_node(self, name: str, value: Any) -> None:
         """Ask for an end of every key that it has, and for another."""
         body = self._servers.cluster.bodies.get(self._key(POD_IDENTITY, name))
-        if body is not None and body["metadata"].get("annotations", {}).get(REVOKE_NOW) != value:
+        handled = (body.get("status") or {}).get("revokedNow") if body is not None else value
+        if body is not None and value not in {handled, body["metadata"].get("annotations", {}).get(REVOKE_NOW)}:
             self._servers.super_link.leak(self._servers.mark(body["metadata"]["uid"]), value)
             self.revoke_now(name, value)
 

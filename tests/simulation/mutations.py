@@ -57,8 +57,8 @@ MUTATIONS = (
     ),
     Mutation(
         "2",
-        "reconcile/pod_node.py",
-        "return newest_of(self._world, await self._end(await self._empty(body)))",
+        "reconcile/pod_node_end.py",
+        "return newest_of(self._world, await self.end(await self._empty(body)))",
         "return await self._empty(body)",
     ),
     Mutation(
@@ -140,7 +140,7 @@ MUTATIONS = (
         "if not await backends.secret_store.destroy(path, world.owner(meta.uid)):",
         "if False:",
     ),
-    Mutation("2", "reconcile/client_identity.py", "if not self._nodes.is_to_end_now(body):", "if True:"),
+    Mutation("2", "reconcile/client_identity.py", "if not ends.is_asked_for(body):", "if True:"),
     Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(

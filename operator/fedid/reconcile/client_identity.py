@@ -70,7 +70,7 @@ class ClientIdentities:
             body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.WAITING_FOR_BOT))
         if refusal is not None:
             body = await self._withdraw(body, spec, bot_key, refusal)
-            await self._nodes.withdraw(newest_of(self._world, body))
+            await self._nodes.ends.withdraw(newest_of(self._world, body))
             raise refusal
         if bot is None:
             return Outcome()
@@ -110,11 +110,13 @@ class ClientIdentities:
         Raises:
             Error: The SuperLink or Vault does not let us finish; the status says what it waits for.
         """
-        if not self._nodes.is_to_end_now(body):
+        ends = self._nodes.ends
+        if not ends.is_asked_for(body):
             return body
+        body = await ends.begin(body)
         message = f"{REVOKE_NOW} is carried out: the key of the SuperNode is ended, and another one is made"
         body = await self._withdraw(body, spec, bot_key, NotReadyError(message, reason=Reason.REVOKED_NOW))
-        return await self._nodes.end_now(newest_of(self._world, body))
+        return await ends.finish(newest_of(self._world, body))
 
     async def _node(self, body: Body, spec: PodIdentity, bot: Body, backends: Backends) -> PodNode | None:
         """Return the SuperNode that the pod is, registered; None if it is none.
@@ -126,7 +128,7 @@ class ClientIdentities:
             return await self._nodes.ensure(body, spec, bot, backends)
         except NotGrantedError as error:
             body = await self._withdraw(newest_of(self._world, body), spec, meta_of(bot).key, error)
-            await self._nodes.withdraw(newest_of(self._world, body))
+            await self._nodes.ends.withdraw(newest_of(self._world, body))
             raise
 
     async def _credential(

@@ -18,6 +18,7 @@ from fedid.reconcile.pod_node import PodNodes
 from fedid.reconcile.server_client import about_client
 from fedid.reconcile.server_identity import ServerIdentities
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
+from fedid.reconcile.waiting import waited_for
 from fedid.reconcile.world import World
 
 __all__ = ["PodIdentityReconciler"]
@@ -60,13 +61,13 @@ class PodIdentityReconciler:
     async def _end(self, body: Body) -> Outcome:
         if (body.get("spec") or {}).get("role") == SERVER:
             return await self._servers.end(body)
-        await farewell(self._world, await self._nodes.delete(body))
+        await farewell(self._world, await self._nodes.ends.delete(body))
         return Outcome()
 
     async def _tell(self, body: Body, error: Error, generation: int) -> None:
         """Tell what went wrong, unless what is mounted is still good and only a backend is away."""
         status = body.get("status") or {}
-        if (status.get("revocation") or {}).get("waitingFor"):
+        if (status.get("revocation") or {}).get("waitingFor") == waited_for(error):
             return  # what the end of its SuperNode waits for is told already
         passing = isinstance(error, BackendUnavailableError) or error.reason in _PASSING
         now = rfc3339(realm_now(self._world, self._bot(body)))

@@ -29,7 +29,7 @@ from fedid.domain.rotation import RotationRequest
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.stored import Retention, StoredEntry, VaultMark
 from fedid.domain.super_node import HeldNodeKeys, NodeKey, good_node, held_node_keys, node_entry, node_name
-from fedid.errors import BackendRejectedError, BackendUnavailableError, OwnershipConflictError
+from fedid.errors import BackendError, BackendRejectedError, BackendUnavailableError, OwnershipConflictError
 from fedid.ports import Entries, NodeRegistry
 from fedid.reconcile.receipts import leave_receipt_of_credential
 from fedid.reconcile.world import World
@@ -128,11 +128,22 @@ class SuperNode:
     async def end(self, recorded: RecordedNode, now: datetime) -> None:
         """Unregister whatever is ours, see it gone, then take the keys out of Vault.
 
+        A Vault that is away holds up no end at the SuperLink: whoever has the key may use it there.
+
         Raises:
             Error: A backend is away or refuses, so nothing is proven yet.
         """
-        run = _Run(await self._observe(recorded, now, ending=True), now)
+        stored, away = None, None
+        try:
+            stored = await self._node.store.read(self._node.path, self._mark.owner)
+        except BackendError as error:
+            away = error
+        if stored is not None and stored.owner != self._mark.owner:
+            stored = None
+        run = _Run(await self._observed(stored, recorded, now), now)
         await self._carry_out(plan_node_end(self._desired, run.observed), run)
+        if away is not None:
+            raise away
 
     async def _carry_out(self, steps: tuple[NodeStep, ...], run: _Run) -> None:
         """Take the steps in order; none more once a key turns out to be taken."""
@@ -142,14 +153,15 @@ class SuperNode:
             if run.observed.taken != taken:
                 return
 
-    async def _observe(self, recorded: RecordedNode, now: datetime, *, ending: bool = False) -> ObservedNode:
+    async def _observe(self, recorded: RecordedNode, now: datetime) -> ObservedNode:
         stored = await self._node.store.read(self._node.path, self._mark.owner)
-        if stored is not None and stored.owner != self._mark.owner and ending:
-            stored = None
-        elif stored is not None and stored.owner != self._mark.owner:
+        if stored is not None and stored.owner != self._mark.owner:
             whose = f"belongs to {stored.owner}" if stored.owner else "was not made by fedid"
             message = f"What lies at {self._node.path} in Vault {whose}; it is left untouched. Have its owner delete it"
             raise OwnershipConflictError(message, backend=_VAULT)
+        return await self._observed(stored, recorded, now)
+
+    async def _observed(self, stored: StoredEntry | None, recorded: RecordedNode, now: datetime) -> ObservedNode:
         nodes = await self._node.registry.nodes(self._node.account)
         keys = held_node_keys(stored.data, self._world.read_node_key) if stored is not None else HeldNodeKeys()
         if keys.issued_at is not None and keys.issued_at > now:

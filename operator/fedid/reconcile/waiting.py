@@ -8,13 +8,18 @@ from fedid.errors import Error
 from fedid.reconcile.status import kept_conditions, write_status
 from fedid.reconcile.world import World
 
-__all__ = ["tell_waiting"]
+__all__ = ["tell_waiting", "waited_for"]
+
+
+def waited_for(error: Error) -> str:
+    """Return what is waited for where this stands in the way, as `status.revocation.waitingFor` names it."""
+    return getattr(error, "backend", None) or str(reason_of(error))
 
 
 async def tell_waiting(world: World, body: Body, error: Error) -> None:
     """Write into `Ready`, `Revoked` and `status.revocation` what keeps the object from going."""
     before = (body.get("status") or {}).get("revocation") or {}
-    waiting_for = getattr(error, "backend", None) or str(reason_of(error))
+    waiting_for = waited_for(error)
     same = before.get("waitingFor") == waiting_for and before.get("waitingSince")
     since = before["waitingSince"] if same else rfc3339(world.clock.now())
     message = f"Waiting for {waiting_for} since {since}: {error.message}"
