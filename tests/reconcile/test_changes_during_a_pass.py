@@ -50,3 +50,26 @@ async def test_ready_is_never_said_of_a_generation_that_no_pass_has_seen(monkeyp
     assert told == [(2, 1, 2), (2, 2, 1)], "generation, the one that is Ready, and tokens in Vault"
     ready = operator.status(BOT_CLIENT, BOT.name)["conditions"][0]
     assert (ready["status"], ready["observedGeneration"]) == ("True", 2)
+
+
+async def test_what_only_the_answer_to_our_own_write_tells_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch tells of it too, later, and it is older then than what is known; an annotation is no generation."""
+    operator = SmallOperator()
+    operator.cluster.apply(BOT_CLIENT, NAMESPACE, BOT.name, LONG)
+    await operator.settle()
+    patch_status = operator.cluster.patch_status
+
+    async def after_a_change(body: Any, patch: Any) -> Any:
+        if body["kind"] != BOT_CLIENT:
+            return await patch_status(body, patch)
+        monkeypatch.setattr(operator.cluster, "patch_status", patch_status)
+        watch, operator.cluster.on_change = operator.cluster.on_change, None
+        operator.cluster.apply(BOT_CLIENT, NAMESPACE, BOT.name, LONG, annotations={"fedid.io/rotate": "token-1"})
+        written = await patch_status(body, patch)
+        operator.cluster.on_change = watch
+        return written
+
+    monkeypatch.setattr(operator.cluster, "patch_status", after_a_change)
+    operator.cluster.apply(BOT_CLIENT, NAMESPACE, BOT.name, LONG, annotations={"fedid.io/rotate": "token-0"})
+    await operator.advance(10)
+    assert operator.status(BOT_CLIENT, BOT.name)["tokens"][0]["rotatedFor"] == "token-1"

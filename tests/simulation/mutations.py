@@ -140,7 +140,12 @@ MUTATIONS = (
         "if not await backends.secret_store.destroy(path, world.owner(meta.uid)):",
         "if False:",
     ),
-    Mutation("2", "reconcile/client_identity.py", "if not ends.is_asked_for(body):", "if True:"),
+    Mutation(
+        "2",
+        "reconcile/pod_node_end.py",
+        "return still_wanted(self._world, meta_of(await self.end(body)))",
+        'return await self._forget(body, Condition(ConditionType.REVOKED, True, Reason.PROVEN, ""))',
+    ),
     Mutation("end", "domain/suspension.py", "expires_at is not None and expires_at <= now", "False"),
     Mutation("end", "reconcile/user_teardown.py", "await provider.delete_user(user.user_id)", "pass"),
     Mutation(

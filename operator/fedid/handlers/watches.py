@@ -10,9 +10,6 @@ import kopf
 from fedid.app import Operator
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import (
-    BOT_CLIENT,
-    FEDERATION,
-    FEDERATION_USER,
     IDENTITY_APPROVAL,
     PLURALS,
     POD_IDENTITY,
@@ -20,6 +17,7 @@ from fedid.domain.resources import (
 )
 from fedid.engine import Priority
 from fedid.reconcile.directory import key_of
+from fedid.reconcile.news import gone, learned
 
 __all__ = ["kopf_registry", "kopf_settings"]
 
@@ -81,22 +79,10 @@ def _watch_kind(
 
 
 def _object_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:
-    key, directory = key_of(body), operator.world.directory
-    before = directory.get(key)
     if change == "DELETED":
-        directory.remove(key, body["metadata"].get("uid"))
-        _wake_dependents(operator, key)
-        operator.news(key, Priority.CHANGE)
-        return
-    if not directory.put(body):
-        return  # the echo of our own write, or older
-    if before is not None and _asks_the_same(before, body):
-        return
-    deleting = "deletionTimestamp" in body["metadata"]
-    withdrawn = deleting or (body.get("spec") or {}).get("suspend") is True
-    operator.news(key, Priority.DELETION if withdrawn else Priority.CHANGE)
-    if before is None or deleting or _is_default(before) != _is_default(body):
-        _wake_dependents(operator, key)
+        gone(operator.world, body)
+    else:
+        learned(operator.world, body)
 
 
 def _approval_changed(operator: Operator, change: str | None, body: dict[str, Any]) -> None:
@@ -107,27 +93,6 @@ def _approval_changed(operator: Operator, change: str | None, body: dict[str, An
     elif not directory.put(body):
         return
     operator.approval_news(body)
-
-
-def _wake_dependents(operator: Operator, key: ObjectKey) -> None:
-    directory = operator.world.directory
-    for pod in directory.pods_of_bot(key):
-        operator.news(pod, Priority.DELETION)
-    if key.kind in {BOT_CLIENT, FEDERATION_USER, POD_IDENTITY}:
-        _wake_federations(operator)
-    if key.kind == FEDERATION:
-        for other in directory.federations():  # another default may have come or gone
-            if key_of(other) != key:
-                operator.news(key_of(other), Priority.CHANGE)
-        for identity in directory.identities_of(key.name):
-            operator.news(identity, Priority.DRIFT)
-
-
-def _wake_federations(operator: Operator) -> None:
-    """Look again at Federations that wait to go: one identity fewer may need them."""
-    for body in operator.world.directory.federations():
-        if "deletionTimestamp" in body["metadata"]:
-            operator.news(key_of(body), Priority.CHANGE)
 
 
 def _secret_changed(operator: Operator, change: str | None, body: Any) -> None:
@@ -157,22 +122,6 @@ def _namespace_changed(operator: Operator, change: str | None, body: Any) -> Non
     if directory.namespace_labels(key.name) != before:
         for identity in directory.identities_in(key.name):
             operator.news(identity, Priority.CHANGE)
-
-
-def _is_default(body: Any) -> bool:
-    """Tell whether it is a Federation that claims those who name none; another claim changes the others' as well."""
-    return body["kind"] == FEDERATION and bool((body.get("spec") or {}).get("default"))
-
-
-def _asks_the_same(before: Any, after: Any) -> bool:
-    """Tell whether nothing that a person asks with differs.
-
-    Statuses and finalizers are ours: the echo of our own write may come before its answer, and must not cause a pass.
-    """
-    ours = {"resourceVersion", "managedFields", "finalizers"}
-    return before.get("spec") == after.get("spec") and {
-        k: v for k, v in before["metadata"].items() if k not in ours
-    } == {k: v for k, v in after["metadata"].items() if k not in ours}
 
 
 class _Backoffs:

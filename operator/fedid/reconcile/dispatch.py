@@ -25,6 +25,7 @@ from fedid.reconcile.federation import FederationReconciler
 from fedid.reconcile.federation_user import UserReconciler
 from fedid.reconcile.force_release import force_released
 from fedid.reconcile.members import POD_MEMBERS, Members
+from fedid.reconcile.news import learned
 from fedid.reconcile.nudges import NUDGE, Nudges
 from fedid.reconcile.openfga_watch import OPENFGA_WATCH, OpenFgaWatch
 from fedid.reconcile.orphans import ORPHAN_WATCH, Orphans
@@ -173,7 +174,7 @@ class Dispatch:
         if fresh is None:
             self._world.directory.remove(key)
         else:
-            self._world.directory.put(fresh)
+            learned(self._world, fresh)
         self._world.freshness.expire(key)
 
 

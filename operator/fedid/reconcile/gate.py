@@ -12,6 +12,7 @@ from fedid.domain.judgement import Verdict
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import FEDERATION, FINALIZER, Body, Meta, meta_of
 from fedid.errors import BackendUnavailableError, NotReadyError, StaleObjectError
+from fedid.reconcile.news import learned
 from fedid.reconcile.status import ready_at_generation
 from fedid.reconcile.world import Backends, World
 
@@ -221,7 +222,7 @@ async def without_finalizer(world: World, body: Body, *finalizers: str) -> None:
         if written is None:
             world.directory.remove(meta.key, meta.uid)
         else:
-            world.directory.put(written)
+            learned(world, written)
     if FINALIZER in ours:
         world.departed.let_go(body)
 
@@ -232,5 +233,5 @@ async def _set_finalizers(world: World, body: Body, finalizers: tuple[str, ...],
         world.directory.remove(meta.key, meta.uid)
         message = f"{meta.key} is gone"
         raise StaleObjectError(message)
-    world.directory.put(written)
+    learned(world, written)
     return written

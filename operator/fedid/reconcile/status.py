@@ -12,6 +12,7 @@ from fedid.domain.openfga import with_openfga
 from fedid.domain.orphans import with_orphans
 from fedid.domain.pod_reload import mounted_condition
 from fedid.domain.resources import FEDERATION, POD_IDENTITY, Body, meta_of
+from fedid.reconcile.news import learned
 from fedid.reconcile.world import World
 
 __all__ = [
@@ -116,7 +117,7 @@ async def _write(
     if written is None:
         world.directory.remove(meta.key, meta.uid)
         return None
-    world.directory.put(written)
+    learned(world, written)
     return written
 
 
