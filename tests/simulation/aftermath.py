@@ -62,7 +62,7 @@ class Aftermath:
             now = self._servers.realm.now().timestamp()
             renewed = {BOT_CLIENT, POD_IDENTITY, IDENTITY_APPROVAL}
             bodies = [body for key, body in self._servers.cluster.bodies.items() if key.kind in renewed]
-            if all(_is_quiet(body, now) and len(self._good_nodes(body)) < 2 for body in bodies):
+            if not any(self._has_former_key(body) for body in bodies) and all(_is_quiet(body, now) for body in bodies):
                 return
 
     def _faults(self) -> list[tuple[str, str]]:
@@ -113,7 +113,10 @@ class Aftermath:
         latest = now + _QUIET_SECONDS + 60.0
         due = set()
         for key, body in self._servers.cluster.bodies.items():
-            if key.kind == BOT_CLIENT and (_earliest(body) < latest or now < _expiry(body) < latest):
+            # A bot that rests for another reason has its end told when it is looked at.
+            if key.kind == BOT_CLIENT and (
+                _earliest(body) < latest or (_expiry(body) < latest and _told(body)[1] != "Expired")
+            ):
                 due |= {f"{key.namespace}/{key.name}", *SERVERS}
             if key.kind == IDENTITY_APPROVAL and now < _expiry(body) < latest:
                 due.add(identity_in(body)[0].full_name)
@@ -280,6 +283,12 @@ class Aftermath:
             self._fail("convergence", f"{key} has {len(good)} nodes: {ready}")
         elif not servers.super_link.lets_in(mounted) or stored != mounted:
             self._fail("convergence", f"{key} mounts a key that is not let in, or is not in Vault")
+
+    def _has_former_key(self, body: Any) -> bool:
+        """Tell whether a SuperNode has a key of before, which ends when its overlap is over."""
+        metadata = body["metadata"]
+        path = f"fedid/{metadata.get('namespace')}/pods/{metadata['name']}/keys/supernode"
+        return len(self._good_nodes(body)) > 1 or "previous_key_id" in self._servers.store.data_of(path)
 
     def _good_nodes(self, body: Any) -> list[int]:
         mark, records = self._servers.mark(body["metadata"]["uid"]), self._servers.super_link.records.values()
