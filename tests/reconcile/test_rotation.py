@@ -96,7 +96,7 @@ async def test_where_the_realm_keeps_one_secret_it_stays_and_that_is_told(asked:
     bot.operator.provider.realm.secret_policy = None
     before = bot.mounted()
     if asked == "by the spec":
-        bot.want(secretRotation={"every": "2m", "overlap": "1m"}, tokens=[{"name": "default", "lifetime": "1h"}])
+        bot.want(secretRotation={"every": "5m", "overlap": "2m"}, tokens=[{"name": "default", "lifetime": "1h"}])
     else:
         bot.annotate(rotate="secret-1")
     await bot.operator.advance(600)

@@ -103,9 +103,9 @@ MUTATIONS = (
     Mutation("5", "reconcile/pod_secret.py", "if found is not None and _same(wanted, found):", "if False:"),
     Mutation(
         "6",
-        "handlers/watches.py",
-        '    return before.get("spec") == after.get("spec") and {',
-        "    return before == after and {",
+        "reconcile/news.py",
+        '    if before.get("spec") != after.get("spec"):',
+        "    if before != after:",
     ),
     Mutation(
         "7",
