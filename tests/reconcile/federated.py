@@ -19,6 +19,9 @@ URL = "https://superlink.example.org:8000"
 POD = ObjectKey(POD_IDENTITY, NAMESPACE, "trainer")
 PATH = f"fedid/{NAMESPACE}/pods/trainer/keys/supernode"
 AWAY = BackendUnavailableError("the SuperLink is away", backend="superlink")
+VAULT_AWAY = BackendUnavailableError("Vault is away", backend="vault")
+TOKENS = [{"name": "default", "lifetime": "1h"}]
+"""Of a bot whose account owns its SuperNodes."""
 LEAKED = {"fedid.io/revoke-now": "leaked-1"}
 SECONDS = 1300.0
 """Longer than a resync, an overlap and the patience with a SuperNode together."""
@@ -134,7 +137,7 @@ class Accounts(dict[str, str]):
 async def with_account(federated: Federated) -> None:
     """Make a SuperNode that is owned by the bot's account."""
     federated.registry.accounts = Accounts(federated)
-    federated.bot(tokens=[{"name": "default", "lifetime": "1h"}])
+    federated.bot(tokens=TOKENS)
     federated.pod(account="Bot")
     await federated.operator.advance(30)
     federated.assert_in_order()

@@ -6,27 +6,19 @@ import pytest
 
 from fedid.domain.naming import ObjectKey
 from fedid.domain.resources import BOT_CLIENT, POD_IDENTITY
-from fedid.errors import BackendUnavailableError
 from tests.reconcile.federated import (
     AWAY,
     LEAKED,
     PATH,
     POD,
+    TOKENS,
     URL,
+    VAULT_AWAY,
     Federated,
     with_account,
 )
 from tests.reconcile.small_operator import NAMESPACE
 from tests.reconcile.test_receipts import receipts
-
-TOKENS = [{"name": "default", "lifetime": "1h"}]
-AWAY_VAULT = BackendUnavailableError("Vault is away", backend="vault")
-
-
-@pytest.fixture
-def federated() -> Federated:
-    """One that was not begun."""
-    return Federated()
 
 
 async def test_an_account(federated: Federated) -> None:
@@ -43,7 +35,7 @@ async def test_a_bot_waits_for_the_nodes_of_its_account(federated: Federated, ho
     """Nobody else could end them: its token is revoked only after the SuperLink was asked with it."""
     await with_account(federated)
     if how == "suspended":
-        federated.bot(tokens=[{"name": "default", "lifetime": "1h"}], suspend=True)
+        federated.bot(tokens=TOKENS, suspend=True)
     else:
         federated.operator.cluster.delete(BOT_CLIENT, NAMESPACE, "trainer")
     if how == "both deleted":
@@ -122,7 +114,7 @@ async def test_a_suspended_bot_whose_account_is_gone(federated: Federated) -> No
 async def test_a_bot_without_its_token_for_a_moment(federated: Federated) -> None:
     """The account is there, so its next token is waited for."""
     await with_account(federated)
-    federated.operator.store.failures.add("read", AWAY_VAULT, times=3)
+    federated.operator.store.failures.add("read", VAULT_AWAY, times=3)
     federated.operator.cluster.delete(POD_IDENTITY, NAMESPACE, "trainer")
     await federated.operator.advance(120)
     federated.assert_nothing_left()

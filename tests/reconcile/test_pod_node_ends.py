@@ -18,12 +18,6 @@ from tests.reconcile.small_operator import NAMESPACE
 from tests.reconcile.test_receipts import receipts
 
 
-@pytest.fixture
-def federated() -> Federated:
-    """One that was not begun."""
-    return Federated()
-
-
 async def test_a_deletion(federated: Federated) -> None:
     """The object stays until the SuperLink was seen to refuse the key."""
     await federated.begun()

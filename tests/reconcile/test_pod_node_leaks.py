@@ -7,27 +7,20 @@ import itertools
 import pytest
 
 from fedid.domain.resources import POD_IDENTITY
-from fedid.errors import BackendUnavailableError
 from tests.reconcile.federated import (
     AWAY,
     LEAKED,
     POD,
     SECONDS,
+    VAULT_AWAY,
     Federated,
     with_crashes,
 )
 from tests.reconcile.small_operator import NAMESPACE
 from tests.reconcile.test_receipts import receipts
 
-VAULT_AWAY = BackendUnavailableError("Vault is away", backend="vault")
 EFFECTS = 15
 """Of a pass that ends two keys and makes another."""
-
-
-@pytest.fixture
-def federated() -> Federated:
-    """One that was not begun."""
-    return Federated()
 
 
 async def test_a_key_that_leaked(federated: Federated) -> None:

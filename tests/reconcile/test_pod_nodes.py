@@ -18,12 +18,6 @@ from tests.reconcile.small_operator import NAMESPACE
 from tests.reconcile.test_receipts import receipts
 
 
-@pytest.fixture
-def federated() -> Federated:
-    """One that was not begun."""
-    return Federated()
-
-
 async def test_it_is_made(federated: Federated) -> None:
     """Registered, in Vault, mounted, told; and a second look writes nothing."""
     await federated.begun()

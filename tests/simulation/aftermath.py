@@ -13,6 +13,8 @@ from fedid.domain.realm import ClientRecord
 from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, IDENTITY_APPROVAL, POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.engine import Priority
+from fedid.reconcile.directory import key_of
+from fedid.reconcile.super_node import node_path
 from tests.simulation.estate import FORBIDDEN, NARROW, NODES, PORTALS, SERVERS, WARD, bot_of, client_id_of
 from tests.simulation.hands import Hands
 from tests.simulation.scene import Site
@@ -278,7 +280,7 @@ class Aftermath:
             return
         secret = servers.cluster.secrets.get((key.namespace, key.name))
         mounted = secret.data["supernode.key"].reveal() if secret is not None else ""
-        stored = servers.store.data_of(f"fedid/{key.namespace}/pods/{key.name}/keys/supernode").get("private_key")
+        stored = servers.store.data_of(node_path("fedid", key)).get("private_key")
         if ready[0] != "True" or len(good) != 1:
             self._fail("convergence", f"{key} has {len(good)} nodes: {ready}")
         elif not servers.super_link.lets_in(mounted) or stored != mounted:
@@ -286,8 +288,7 @@ class Aftermath:
 
     def _has_former_key(self, body: Any) -> bool:
         """Tell whether a SuperNode has a key of before, which ends when its overlap is over."""
-        metadata = body["metadata"]
-        path = f"fedid/{metadata.get('namespace')}/pods/{metadata['name']}/keys/supernode"
+        path = node_path("fedid", key_of(body))
         return len(self._good_nodes(body)) > 1 or "previous_key_id" in self._servers.store.data_of(path)
 
     def _good_nodes(self, body: Any) -> list[int]:

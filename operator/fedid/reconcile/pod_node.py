@@ -60,7 +60,8 @@ class PodNodes:
         """
         options = options_of(spec)
         if options is None:
-            await self.ends.withdraw(body)  # should it have been one before
+            if told_of(body):
+                await self.ends.withdraw(body)  # it was one before
             return None
         world, meta, url = self._world, spec.meta, options.super_link.url
         verdict = await judged(world, backends, [Ask(AskKind.SUPERLINK_URL, url)], body)

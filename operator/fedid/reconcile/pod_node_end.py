@@ -18,7 +18,7 @@ from fedid.reconcile.node_access import account_at_the_end, bot_of, node_identit
 from fedid.reconcile.pod_secret import PodSecrets
 from fedid.reconcile.receipts import gone_from_vault, leave_receipt
 from fedid.reconcile.status import kept_conditions, newest_of, write_status
-from fedid.reconcile.super_node import NodeIdentity, RecordedNode, SuperNode
+from fedid.reconcile.super_node import SUPERLINK, NodeIdentity, RecordedNode, SuperNode
 from fedid.reconcile.waiting import tell_waiting
 from fedid.reconcile.world import World
 
@@ -59,8 +59,10 @@ class PodNodeEnds:
     @staticmethod
     def is_asked_for(body: Body) -> bool:
         """Tell whether `fedid.io/revoke-now` asks for the end of what there is, or did when that was begun."""
-        asked = revocation_request(meta_of(body).annotations, (body.get("status") or {}).get("revokedNow"))
-        return bool(told_of(body)) and (asked is not None or _is_begun(body))
+        if not told_of(body):
+            return False
+        asked = revocation_request(meta_of(body).annotations, body["status"].get("revokedNow"))
+        return asked is not None or _is_begun(body)
 
     async def begin(self, body: Body) -> Body:
         """Record that the annotation is being carried out: what was begun is finished, whatever it says by then."""
@@ -123,7 +125,7 @@ class PodNodeEnds:
         try:
             await SuperNode(world, identity).end(RecordedNode(told.get("keyId")), world.clock.now())
         except BackendDeniedError as error:
-            if not has_account or account is not None or error.backend != "superlink":
+            if not has_account or account is not None or error.backend != SUPERLINK:
                 raise
             return await self._leave(body, identity)
         node_id = (body.get("status") or {}).get("nodeId")

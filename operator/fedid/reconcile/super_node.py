@@ -34,11 +34,11 @@ from fedid.ports import Entries, NodeRegistry
 from fedid.reconcile.receipts import leave_receipt_of_credential
 from fedid.reconcile.world import World
 
-__all__ = ["NodeIdentity", "NodeState", "RecordedNode", "SuperNode", "node_path"]
+__all__ = ["SUPERLINK", "NodeIdentity", "NodeState", "RecordedNode", "SuperNode", "node_path"]
 
 _RETENTION: Final = Retention(max_versions=2, delete_version_after=None)
 _VAULT: Final = "vault"
-_SUPERLINK: Final = "superlink"
+SUPERLINK: Final = "superlink"
 
 
 def node_path(prefix: str, identity: ObjectKey) -> str:
@@ -206,14 +206,14 @@ class SuperNode:
         if good_node(run.observed.nodes, key) is None:
             if slot is NodeSlot.PENDING:
                 message = f"The SuperLink {self._node.url} calls a new key in use, but lists it for another account"
-                raise BackendRejectedError(message, backend=_SUPERLINK)
+                raise BackendRejectedError(message, backend=SUPERLINK)
             run.observed = replace(run.observed, taken=frozenset({key.key_id}))
 
     async def _prove(self, run: _Run, key: NodeKey) -> None:
         await self._list(run)
         if good_node(run.observed.nodes, key) is None:
             message = f"The SuperLink {self._node.url} does not list the key that it registered; asking again"
-            raise BackendUnavailableError(message, backend=_SUPERLINK)
+            raise BackendUnavailableError(message, backend=SUPERLINK)
 
     async def _prove_ended(self, run: _Run, node_ids: tuple[int, ...]) -> None:
         if node_ids:
@@ -221,7 +221,7 @@ class SuperNode:
         alive = [node.node_id for node in run.observed.nodes if node.node_id in node_ids and not node.ended]
         if alive:
             message = f"The SuperLink {self._node.url} still lists node {alive[0]} as registered; asking again"
-            raise BackendUnavailableError(message, backend=_SUPERLINK)
+            raise BackendUnavailableError(message, backend=SUPERLINK)
         self._audit("ProveNodesEnded", superlink=self._node.url, node_ids=[str(node_id) for node_id in node_ids])
 
     async def _leave_receipt(self, former_key_id: str) -> None:
