@@ -288,6 +288,8 @@ class Aftermath:
 
     def _has_former_key(self, body: Any) -> bool:
         """Tell whether a SuperNode has a key of before, which ends when its overlap is over."""
+        if body["kind"] != POD_IDENTITY:
+            return False
         path = node_path("fedid", key_of(body))
         return len(self._good_nodes(body)) > 1 or "previous_key_id" in self._servers.store.data_of(path)
 
