@@ -34,6 +34,7 @@ from fedid.domain.bot_steps import (
     WithdrawCopy,
     WithdrawToken,
 )
+from fedid.domain.handover import Handover
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, Role, RoleMappings, SecretPolicy
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.sensitive import Sensitive
@@ -99,7 +100,7 @@ class BotWorld:
                 for name, entry in self.stored_tokens.items()
                 if (place := delivered_to(entry.data)) is not None
             },
-            consumers_hold=self.consumers_hold,
+            handover=Handover(missing=not self.consumers_hold),
             recorded=self.recorded,
         )
 

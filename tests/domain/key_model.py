@@ -27,6 +27,7 @@ from fedid.domain.bot_steps import (
     StageKey,
     UpdateClient,
 )
+from fedid.domain.handover import Handover
 from fedid.domain.key_plan import key_entry
 from fedid.domain.realm import ClientRecord
 from fedid.domain.rotation import RotationRequest
@@ -79,7 +80,7 @@ class KeyWorld:
             client=self.client,
             stored_client=self.stored,
             keys=self.held,
-            consumers_hold=holds,
+            handover=Handover(missing=not holds),
             recorded=self.recorded,
         )
 

@@ -158,6 +158,43 @@ async def test_consumers_that_lag_hold_up_the_end_but_not_for_ever() -> None:
     await bot.assert_consumers_get_in()
 
 
+@pytest.mark.parametrize("late", [0, 420, 590, 640])
+async def test_pods_that_get_it_late_have_both_as_long_as_their_files_take(late: int) -> None:
+    """Also where the next secret comes when the end of the former was held up for them as long as it may be."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    first = bot.mounted()
+    bot.operator.cluster.failures.add(
+        "replace_secret", BackendUnavailableError("stuck", backend="kubernetes"), times=None
+    )
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(late)
+    given_up = not await bot.accepted(first)
+    assert given_up == (late > 600)
+    bot.operator.cluster.failures.clear()
+    waited = 0
+    while bot.mounted() == first:
+        await bot.operator.advance(1)
+        waited += 1
+    if not given_up:
+        left = max(120, 300 - late - waited)
+        await bot.operator.advance(left - 5)
+        assert await bot.accepted(first), "a file may still hold it"
+        await bot.operator.advance(15)
+    assert not await bot.accepted(first), "and no longer"
+    await bot.assert_consumers_get_in()
+
+
+async def test_an_overlap_that_is_short_is_not_made_longer_by_those_who_got_it_in_time() -> None:
+    """Its half is enough for them, whatever a file takes: the spec says how long."""
+    bot = await Rotating.begun(secretRotation={"overlap": "20s"}, tokens=_TOKEN)
+    first = bot.mounted()
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(15)
+    assert await bot.accepted(first)
+    await bot.operator.advance(10)
+    assert not await bot.accepted(first)
+
+
 async def test_a_bot_made_with_the_annotation_is_not_replaced_at_once() -> None:
     """What is made while a request stands carries it out."""
     bot = Rotating()

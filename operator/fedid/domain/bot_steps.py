@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fedid.domain.bot_keys import HeldKeys, KeySlot
+from fedid.domain.handover import Handover
 from fedid.domain.realm import ClientRecord, ClientScope, RealmScopes, Role, RoleMappings, SecretPolicy
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import OpaqueToken
@@ -299,8 +300,8 @@ class ObservedBot:
     """Token name to what its entry tells, for opaque ones that are well-formed."""
     copies: Mapping[str, StoredEntry | None] = field(default_factory=dict)
     """Token name to what lies where its entry says that the copy is; None: nothing."""
-    consumers_hold: bool = True
-    """Whether every mounted Secret has the newest bot secret."""
+    handover: Handover = field(default_factory=Handover)
+    """How far the newest secret, or key, has come to those who mount it."""
     verifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Name of an opaque token that servers take, to the fingerprints of it that each of them holds."""
     presented: Mapping[str, bool] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from fedid.domain.bot_authentication import PrivateKeyJwt, SigningKey
 from fedid.domain.bot_keys import HeldKeys, KeySlot, public_keys_in
 from fedid.domain.bot_steps import ObservedBot
 from fedid.domain.conditions import rfc3339
-from fedid.domain.rotation import PATIENCE, RotationRequest, rotation_due_at
+from fedid.domain.rotation import RotationRequest, rotation_due_at
 from fedid.domain.sensitive import Sensitive
 
 __all__ = ["KeyChange", "key_change", "key_entry", "key_published_unrecorded", "keys_as_published"]
@@ -146,8 +146,7 @@ def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> boo
         return False  # first the status has to name the new one, which without the former would be a stranger's
     if since is None:
         return True
-    given_up = now >= since + overlap + max(overlap, PATIENCE)
-    return now >= since + overlap and (observed.consumers_hold or given_up)
+    return observed.handover.lets_end(since + overlap, overlap, now)
 
 
 def signs(desired: DesiredBot) -> bool:

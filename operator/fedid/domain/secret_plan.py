@@ -15,7 +15,7 @@ from datetime import datetime
 from fedid.domain.bot import PREVIOUS_SECRET, DesiredBot, client_entry, has_secret
 from fedid.domain.bot_steps import BotStep, CreateClient, EndPreviousSecret, KeepSecret, ObservedBot, UpdateClient
 from fedid.domain.durations import duration_text
-from fedid.domain.rotation import PATIENCE, RotationRequest, rotation_due_at
+from fedid.domain.rotation import RotationRequest, rotation_due_at
 from fedid.domain.sensitive import Sensitive
 
 __all__ = [
@@ -180,9 +180,7 @@ def _has_ended(desired: DesiredBot, observed: ObservedBot, now: datetime) -> boo
     if since is None:
         return True
     ends_at = previous_ends_at(desired, since, observed.recorded.secret_issued_at)
-    # Who cannot be reached holds up the end, but only so long: the API server may be away, or a tenant in the way.
-    given_up = now >= ends_at + max(desired.rotation.overlap, PATIENCE)
-    return now >= ends_at and (observed.consumers_hold or given_up)
+    return observed.handover.lets_end(ends_at, desired.rotation.overlap, now)
 
 
 def _changed_behind_our_back(observed: ObservedBot) -> bool:

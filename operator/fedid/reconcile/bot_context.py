@@ -76,6 +76,8 @@ class BotFacts:
     previous_secret: Sensitive | None = None
     """Good too until it is ended."""
     previous_ends_at: datetime | None = None
+    held_from: datetime | None = None
+    """When pods have what replaced it, as far as it came to them (Keycloak's clock)."""
     secret_issued_at: datetime | None = None
     secret_version: int | None = None
     subject: str | None = None
@@ -92,6 +94,12 @@ class BotFacts:
     """The request for which the secret was replaced last."""
     published: bool = False
     """Whether Vault holds something else than before the pass."""
+
+    @property
+    def former_ends_at(self) -> datetime | None:
+        """When the former secret or key can end at the earliest."""
+        ends_at, held_from = self.previous_ends_at, self.held_from
+        return ends_at if ends_at is None or held_from is None else max(ends_at, held_from)
 
     @property
     def is_free(self) -> bool:

@@ -15,9 +15,10 @@ from fedid.domain.bot_steps import BotStep, ObservedBot
 from fedid.domain.conditions import instant_in
 from fedid.domain.drift import stored_as_published
 from fedid.domain.durations import spread
+from fedid.domain.handover import Handover, room_for_files
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import Role
-from fedid.domain.resources import Body, BotClient, Meta
+from fedid.domain.resources import Body, BotClient
 from fedid.domain.rotation import RotationRequest
 from fedid.domain.secret_plan import secret_obstacle
 from fedid.errors import BackendUnavailableError
@@ -87,10 +88,10 @@ class BotConvergence:
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
             if facts is not None:
                 return self._looked(one, facts)
-        hold = self._consumers_hold(meta, (status.get("secret") or {}).get("version"))
+        handover = self._handover(one, (status.get("secret") or {}).get("version"))
         for _ in range(2):  # what was adopted is looked at before anything is done with it
             observe = partial(
-                observe_bot, backends, meta.key, desired, status=status, consumers_hold=hold, read_key=world.read_key
+                observe_bot, backends, meta.key, desired, status=status, handover=handover, read_key=world.read_key
             )
             observed = await observe(look=look or never_made)
             if not observed.keycloak_seen and not self._as_published(one, observed):
@@ -100,6 +101,8 @@ class BotConvergence:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
             observed = self._with_servers(one, await _without_revoked(one, observed))
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
+            if facts is not None:
+                facts.held_from = handover.held_from
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.wants_secret(facts.secret_rotated_for)
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
@@ -140,18 +143,19 @@ class BotConvergence:
         found = (self._world.directory.get(key) for key in self._world.directory.pods_of_bot(bot))
         return [body for body in found if body is not None]
 
-    def _consumers_hold(self, meta: Meta, version: int | None) -> bool:
-        """Tell whether every Secret that holds something of the bot was filled from this version of its secret."""
+    def _handover(self, one: BotPass, version: int | None) -> Handover:
+        """Return how far this version of the bot's secret has come to those who mount it."""
+        meta, room = one.spec.meta, room_for_files(one.desired.rotation.overlap)
+        missing, instants = False, []
         for pod in self.consumers(meta.key):
             status: Mapping[str, Any] = pod.get("status") or {}
             held = status.get("bot") or {}
-            if (
-                status.get("delivered")
-                and held.get("uid") == meta.uid
-                and held.get("secretVersion") not in {None, version}
-            ):
-                return False
-        return True
+            if not status.get("delivered") or held.get("uid") != meta.uid or held.get("secretVersion") is None:
+                continue
+            missing = missing or held["secretVersion"] != version
+            if (since := instant_in(held.get("secretSince"))) is not None:
+                instants.append(since + room)
+        return Handover(missing, max(instants, default=None))
 
     def _looked(self, one: BotPass, facts: BotFacts) -> BotFacts:
         facts.looked = True

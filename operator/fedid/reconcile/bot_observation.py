@@ -12,6 +12,7 @@ from fedid.domain.bot_keys import HeldKeys, KeyReader, held_keys
 from fedid.domain.bot_steps import ObservedBot, Recorded
 from fedid.domain.conditions import instant_in
 from fedid.domain.grants import is_reserved_client
+from fedid.domain.handover import Handover
 from fedid.domain.key_plan import signs
 from fedid.domain.naming import ObjectKey, client_uuid
 from fedid.domain.realm import SERVICE_ACCOUNTS, ClientRecord, RoleMappings
@@ -54,7 +55,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
     *,
     status: Mapping[str, Any],
     look: bool,
-    consumers_hold: bool = True,
+    handover: Handover,
     read_key: KeyReader,
 ) -> ObservedBot:
     """Return what the backends hold.
@@ -66,7 +67,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
             stranger by, and our owner mark.
         status: As last written.
         look: Whether Keycloak is asked too; without, only Vault is.
-        consumers_hold: Whether every mounted Secret has the newest bot secret, as far as statuses tell.
+        handover: How far the newest secret, or key, has come to those who mount it, as far as statuses tell.
         read_key: Reads private keys.
 
     Raises:
@@ -98,7 +99,7 @@ async def observe_bot(  # noqa: PLR0913 - what is looked at, and how far
         opaque=stored.opaque,
         policy=policy,
         copies=copies,
-        consumers_hold=consumers_hold,
+        handover=handover,
         recorded=recorded_in(status),
     )
 

@@ -152,7 +152,7 @@ def next_rotations(spec: BotClient, desired: DesiredBot, facts: BotFacts) -> lis
     instants += [fact.previous_ends_at for fact in facts.tokens.values() if fact.previous_ends_at is not None]
     # What is in the way of a replacement is found gone at the next look, not by asking all the time.
     secret_due = _secret_due_at(spec, desired, facts) if facts.obstacle is None else None
-    instants += [at for at in (secret_due, facts.previous_ends_at) if at is not None]
+    instants += [at for at in (secret_due, facts.former_ends_at) if at is not None]
     return instants
 
 

@@ -26,7 +26,7 @@ from fedid.reconcile.copied_entries import begin, read_copied, with_copied
 from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_of, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNode, PodNodes
-from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at, names_of
+from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at, names_of, secret_since
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
@@ -249,6 +249,8 @@ class ClientIdentities:
             "uid": credential.bot_uid,
             "secretVersion": credential.secret_version,
         }
+        if (since := secret_since(latest, credential, realm_now(self._world, bot))) is not None:
+            held["secretSince"] = since
         if bot_key.namespace != spec.meta.key.namespace:
             held["namespace"] = bot_key.namespace
         if credential.marks:

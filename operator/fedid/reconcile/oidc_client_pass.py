@@ -11,6 +11,7 @@ from fedid.domain.acceptance import holds_from
 from fedid.domain.bot_steps import Recorded
 from fedid.domain.conditions import Condition, ConditionType, Reason, instant_in
 from fedid.domain.durations import spread
+from fedid.domain.handover import Handover
 from fedid.domain.judgement import Verdict
 from fedid.domain.oidc_client_record import DesiredOidcClient
 from fedid.domain.resources import Body, Meta
@@ -74,10 +75,12 @@ class ClientPass:
         return self.request is not None and self.request.wants_secret(remembered)
 
     @property
-    def consumers_hold(self) -> bool:
-        """Whether the Secret, and the pods that are told of it, have the newest secret, as far as the status says."""
-        from_ = holds_from(self.body)
-        return not self.status.get("delivered") or (from_ is not None and from_ <= self.now)
+    def handover(self) -> Handover:
+        """How far the newest secret has come to the Secret, and the pods that are told of it, as the status says."""
+        if not self.status.get("delivered"):
+            return Handover()
+        from_, ahead = holds_from(self.body), self.backends.identity_provider.server_now() - self.now
+        return Handover(missing=from_ is None, held_from=from_ + ahead if from_ is not None else None)
 
 
 def recorded_of(made: Mapping[str, Any], *, withdrawn: bool = False) -> Recorded:
