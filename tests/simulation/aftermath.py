@@ -230,6 +230,8 @@ class Aftermath:
         ready, reason, message = _told(body)
         if ready != "True":
             self._fail("convergence", f"{key} is not Ready: {reason} {message}")
+        if (key.namespace, key.name) not in self._servers.cluster.secrets:
+            self._fail("convergence", f"{key} has no Secret, be there anything to list or not")
         wanted: set[str] = set()
         for bot, one in self._servers.cluster.bodies.items():
             if bot.kind == BOT_CLIENT and "deletionTimestamp" not in one["metadata"]:
