@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from fedid.domain.conditions import ConditionType
+from fedid.domain.naming import ObjectKey
+from fedid.domain.resources import POD_IDENTITY
 from fedid.domain.sensitive import Sensitive
 from fedid.domain.tokens import MintedToken
 from fedid.errors import BackendUnavailableError
 from tests.reconcile.rotating import BOT, HOURLY, POLICY, Rotating
+from tests.reconcile.small_operator import NAMESPACE
 from tests.reconcile.test_suspension import dies
 
 _TOKEN = [{"name": "default", "lifetime": "20h"}]
@@ -182,6 +185,41 @@ async def test_pods_that_get_it_late_have_both_as_long_as_their_files_take(late:
         await bot.operator.advance(15)
     assert not await bot.accepted(first), "and no longer"
     await bot.assert_consumers_get_in()
+
+
+async def test_pods_that_get_it_after_all_patience_have_both_as_long_as_their_files_take() -> None:
+    """Where the former was given up and could not be ended, nobody loses by it that it still is there."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    first = bot.mounted()
+    for fake, call, backend in (
+        (bot.operator.cluster, "replace_secret", "kubernetes"),
+        (bot.operator.provider, "end_previous_secret", "keycloak"),
+    ):
+        fake.failures.add(call, BackendUnavailableError("away", backend=backend), times=None)
+    bot.annotate(rotate="secret-1")
+    await bot.operator.advance(1500)
+    assert bot.mounted() == first
+    bot.operator.cluster.failures.clear()
+    while bot.mounted() == first:
+        await bot.operator.advance(1)
+    bot.operator.provider.failures.clear()
+    await bot.operator.look()
+    await bot.operator.advance(100)
+    assert await bot.accepted(first), "a file may still hold it"
+    await bot.operator.advance(40)
+    assert not await bot.accepted(first), "and no longer"
+
+
+async def test_who_mounts_the_bot_anew_holds_up_no_end() -> None:
+    """A tenant who makes PodIdentities one after the other does not keep a former secret good."""
+    bot = await Rotating.begun(secretRotation={"overlap": "5m"}, tokens=_TOKEN)
+    first = bot.mounted()
+    spec = bot.operator.cluster.bodies[ObjectKey(POD_IDENTITY, NAMESPACE, "trainer")]["spec"]
+    bot.annotate(rotate="secret-1")
+    for number in range(11):
+        await bot.operator.advance(30)
+        bot.operator.cluster.apply(POD_IDENTITY, NAMESPACE, f"more-{number}", spec)
+    assert not await bot.accepted(first)
 
 
 async def test_an_overlap_that_is_short_is_not_made_longer_by_those_who_got_it_in_time() -> None:

@@ -50,6 +50,23 @@ class TestSchedule:
         await app.operator.advance(3600)
         assert app.mounted()["secret"] not in {first, second}, "and again"
 
+    async def test_a_server_that_gets_it_after_all_patience_has_both_as_long_as_its_files_take(self) -> None:
+        """Where its Secret could not be written, and the former could not be ended, for longer than that is held up."""
+        app = await App.begun(oidcClient=rotating())
+        first, due = app.mounted()["secret"], app.status["oidcClient"]["nextRotationAt"]
+        stuck = BackendUnavailableError("stuck", backend="kubernetes")
+        app.operator.cluster.failures.add("replace_secret", stuck, times=None)
+        await app.operator.advance(seconds_until(app, due) + 1500)
+        assert app.mounted()["secret"] == first
+        app.operator.cluster.failures.clear()
+        while app.mounted()["secret"] == first:
+            await app.operator.advance(1)
+        await app.operator.look()
+        await app.operator.advance(100)
+        assert app.accepted(first), "a file may still hold it"
+        await app.operator.advance(300)
+        assert not app.accepted(first)
+
     async def test_between_two_changes_nothing_is_written(self) -> None:
         """Neither by looks nor by a restart."""
         app = await App.begun(oidcClient=rotating(every="720h"))

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from fedid.domain.acceptance import OTHERS_SEE
+from fedid.domain.conditions import instant_in, rfc3339
 from fedid.domain.rotation import PATIENCE
 
-__all__ = ["Handover", "room_for_files"]
+__all__ = ["Handover", "held_from", "held_since"]
 
 
-def room_for_files(overlap: timedelta) -> timedelta:
-    """Return how long pods have both at least: what a mounted file takes, or half of an overlap that is short."""
-    return min(overlap / 2, OTHERS_SEE)
+def held_since(before: Mapping[str, Any], version: int | None, now: datetime) -> str | None:
+    """Return since when a Secret holds a version of a secret in the place of another (RFC 3339).
+
+    None: it held no other before, so nobody has a file of the former; or that is not known. Who makes objects, one
+    after the other, holds up nothing by that.
+
+    Args:
+        before: What `status.bot` told so far.
+        version: Of the secret in Vault that is held now.
+        now: Keycloak's clock.
+    """
+    if before.get("secretVersion") in {None, version}:
+        return before.get("secretSince")
+    return rfc3339(now)
+
+
+def held_from(since: str | None, overlap: timedelta, now: datetime) -> datetime | None:
+    """Return from when on pods have what their Secret holds since then, None if nothing is known.
+
+    That takes as long as a mounted file does, or half of an overlap that is short.
+    """
+    at = instant_in(since)
+    if at is None or at > now + OTHERS_SEE:
+        return None  # a clock was off
+    return at + min(overlap / 2, OTHERS_SEE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +48,13 @@ class Handover:
     missing: bool = False
     """Whether a Secret still holds the former one alone."""
     held_from: datetime | None = None
-    """When pods have what the other Secrets hold (Keycloak's clock); None: nobody mounts it."""
+    """When pods have what the other Secrets hold (Keycloak's clock); None: nothing is known of a former one there."""
 
     def lets_end(self, ends_at: datetime, overlap: timedelta, now: datetime) -> bool:
         """Tell whether the former one may end.
 
         Who cannot be reached holds that up, but only so long: the API server may be away, or a tenant in the way. Who
-        was reached late, at the end of that time even, still has the time that a file takes.
+        was reached late, after that time even, still has the time that a file takes.
 
         Args:
             ends_at: When its overlap is over.
@@ -39,4 +64,4 @@ class Handover:
         given_up = ends_at + max(overlap, PATIENCE)
         if now < ends_at or (self.missing and now < given_up):
             return False
-        return self.held_from is None or self.held_from <= now or now >= given_up + OTHERS_SEE
+        return self.held_from is None or self.held_from <= now

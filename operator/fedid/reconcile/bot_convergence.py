@@ -15,7 +15,7 @@ from fedid.domain.bot_steps import BotStep, ObservedBot
 from fedid.domain.conditions import instant_in
 from fedid.domain.drift import stored_as_published
 from fedid.domain.durations import spread
-from fedid.domain.handover import Handover, room_for_files
+from fedid.domain.handover import Handover, held_from
 from fedid.domain.naming import ObjectKey
 from fedid.domain.realm import Role
 from fedid.domain.resources import Body, BotClient
@@ -145,7 +145,7 @@ class BotConvergence:
 
     def _handover(self, one: BotPass, version: int | None) -> Handover:
         """Return how far this version of the bot's secret has come to those who mount it."""
-        meta, room = one.spec.meta, room_for_files(one.desired.rotation.overlap)
+        meta, overlap, now = one.spec.meta, one.desired.rotation.overlap, one.backends.identity_provider.server_now()
         missing, instants = False, []
         for pod in self.consumers(meta.key):
             status: Mapping[str, Any] = pod.get("status") or {}
@@ -153,8 +153,8 @@ class BotConvergence:
             if not status.get("delivered") or held.get("uid") != meta.uid or held.get("secretVersion") is None:
                 continue
             missing = missing or held["secretVersion"] != version
-            if (since := instant_in(held.get("secretSince"))) is not None:
-                instants.append(since + room)
+            if (from_ := held_from(held.get("secretSince"), overlap, now)) is not None:
+                instants.append(from_)
         return Handover(missing, max(instants, default=None))
 
     def _looked(self, one: BotPass, facts: BotFacts) -> BotFacts:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fedid.domain.bot_authentication import BotAuthentication, ClientSecret, PrivateKeyJwt, ServiceAccount
 from fedid.domain.conditions import Condition, ConditionType, Reason, reason_of, rfc3339
 from fedid.domain.durations import spread
+from fedid.domain.handover import held_since
 from fedid.domain.naming import ObjectKey
 from fedid.domain.pod_identity import PodIdentity
 from fedid.domain.resources import Body, meta_of, parse_bot_client
@@ -26,7 +27,7 @@ from fedid.reconcile.copied_entries import begin, read_copied, with_copied
 from fedid.reconcile.gate import UNSEEN_SECONDS, backends_of, federation_of, realm_now
 from fedid.reconcile.nudges import Nudges
 from fedid.reconcile.pod_node import PodNode, PodNodes
-from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at, names_of, secret_since
+from fedid.reconcile.pod_secret import Credential, PodSecrets, changed_at, names_of
 from fedid.reconcile.status import kept_conditions, newest_of, ready_at_generation, write_status
 from fedid.reconcile.world import Backends, World
 
@@ -249,8 +250,10 @@ class ClientIdentities:
             "uid": credential.bot_uid,
             "secretVersion": credential.secret_version,
         }
-        if (since := secret_since(latest, credential, realm_now(self._world, bot))) is not None:
-            held["secretSince"] = since
+        before = (latest.get("status") or {}).get("bot") or {}
+        if before.get("uid") == credential.bot_uid:
+            since = held_since(before, credential.secret_version, realm_now(self._world, bot))
+            held |= {"secretSince": since} if since is not None else {}
         if bot_key.namespace != spec.meta.key.namespace:
             held["namespace"] = bot_key.namespace
         if credential.marks:
@@ -267,10 +270,9 @@ class ClientIdentities:
             **pods,
             **(node.fields if node is not None else {}),
         }
-        before = ((latest.get("status") or {}).get("bot") or {}).get("tokens")
         self._world.rotation_lag.mounted(latest, fields, self._world.clock.now())  # nodes are timed by our own
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
-        if before and before != held.get("tokens"):
+        if before.get("tokens") and before["tokens"] != held.get("tokens"):
             self._world.wake(bot_key, Priority.DRIFT, look=False)  # the former token may wait for this
 
 

@@ -218,7 +218,6 @@ class OidcClients:
             plan = plan_oidc_client(desired, observed, one.meta.uid, now, one.request)
             facts = await steps.apply(plan, observed)
             if facts is not None:
-                facts.held_from = observed.handover.held_from
                 if one.changed_by_hand and desired.client_uuid in made:
                     await steps.tell_repair(plan)
                 return facts, observed
@@ -320,7 +319,7 @@ class OidcClients:
         if one.asks_for_secret(facts.secret_rotated_for) or (due_at is not None and due_at <= now):
             # It waits for the end of an overlap, or what it had to wait for has just ended.
             due_at = now if facts.is_free and not main.public else None
-        instants = [mono + max((at - now).total_seconds(), 1.0) for at in (facts.former_ends_at, due_at) if at]
+        instants = [mono + max((at - now).total_seconds(), 1.0) for at in (facts.previous_ends_at, due_at) if at]
         return min([*instants, *([look_at] if look_at is not None else [])], default=None)
 
 

@@ -18,7 +18,7 @@ from fedid.reconcile.gate import require_still_there
 from fedid.reconcile.repairs import tell_repair
 from fedid.reconcile.world import World
 
-__all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest", "names_of", "secret_since"]
+__all__ = ["Credential", "PodSecrets", "Written", "changed_at", "digest", "names_of"]
 
 _PART_OF = "fedid.io/part-of"
 _OPAQUE = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -240,20 +240,6 @@ def changed_at(body: Body, credential: Credential, now: datetime) -> str:
     status = body.get("status") or {}
     same = status.get("secretHash") == credential.digest
     return (status.get("changedAt") if same else None) or rfc3339(now)
-
-
-def secret_since(body: Body, credential: Credential, now: datetime) -> str | None:
-    """Return since when the Secret holds this version of the bot's secret (RFC 3339); None: the status does not know.
-
-    Args:
-        body: Whose Secret, with what its status told before.
-        credential: What it holds.
-        now: Keycloak's clock.
-    """
-    before = (body.get("status") or {}).get("bot") or {}
-    if (before.get("uid"), before.get("secretVersion")) == (credential.bot_uid, credential.secret_version):
-        return before.get("secretSince")
-    return rfc3339(now)
 
 
 def _without_marks(secret: MountedSecret) -> dict[str, str]:
