@@ -32,6 +32,9 @@ WORKERS, KEPT, KEPT_SECONDS = 48, 24, 45.0
 """Of the operator; requests to a backend that can wait for a kill, and how long: made wide, for fewer kills."""
 MADE_WIDE = {"FEDID_WORKERS": str(WORKERS), "PYTHONPATH": str(Path(__file__).parent / "wide")}
 
+_FURTHER_TRIES = 3
+"""What the operator writes once in many lives, since two of its writes are one in the others, comes in one of these."""
+
 
 def main() -> int:
     """Run it on a stack of its own; return the exit code."""
@@ -63,8 +66,9 @@ def _matrix(made: World, options: argparse.Namespace) -> tuple[str, bool]:
         cells = {at: wanted for at, wanted in cells.items() if at[0].title == options.kind}
     _say(f"{sum(map(len, cells.values()))} cells")
     results = run(made, reference, cells)
-    if results.not_met():
-        run_again(made, reference, cells, results)
+    for _ in range(_FURTHER_TRIES):
+        if results.not_met():
+            run_again(made, reference, cells, results)
     write(results)
     _say(results.markdown())
     for failure in results.failures():
