@@ -70,7 +70,7 @@ MUTATIONS = (
     Mutation(
         "4",
         "domain/node_plan.py",
-        "return now >= since + desired.overlap and (changed_over or given_up)",
+        "return Handover(missing=not changed_over).lets_end(since + desired.overlap, desired.overlap, now)",
         "return True",
     ),
     Mutation(

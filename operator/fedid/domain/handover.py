@@ -1,4 +1,4 @@
-"""How far a secret or a key that replaces another has come: the former ends once those who present it have the new."""
+"""How far a credential that replaces another has come: the former ends once those who present it have the new one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Handover:
     """What is known of all who mount it."""
 
     missing: bool = False
-    """Whether a Secret still holds the former one alone."""
+    """Whether one of them still has the former alone, as far as is known."""
     held_from: datetime | None = None
     """When pods have what the other Secrets hold (Keycloak's clock); None: nothing is known of a former one there."""
 

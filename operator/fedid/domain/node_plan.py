@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fedid.domain.rotation import PATIENCE, RotationRequest, rotation_due_at
+from fedid.domain.handover import Handover
+from fedid.domain.rotation import RotationRequest, rotation_due_at
 from fedid.domain.stored import StoredEntry
 from fedid.domain.super_node import HeldNodeKeys, NodeKey, NodeRecord, node_entry
 
@@ -257,10 +258,9 @@ def _overlap_is_over(
     since, current = observed.keys.issued_at, observed.keys.current
     if since is None or current is None:
         return True
-    given_up = now >= since + desired.overlap + max(desired.overlap, PATIENCE)
     online = {node.key_id for node in observed.nodes if node.online}
     changed_over = current.key_id in online or not any(node.online for node in ending)
-    return now >= since + desired.overlap and (changed_over or given_up)
+    return Handover(missing=not changed_over).lets_end(since + desired.overlap, desired.overlap, now)
 
 
 def _differs(desired: DesiredNode, observed: ObservedNode, previous_key_id: str | None) -> bool:

@@ -22,8 +22,9 @@ from fedid.domain.bot_steps import (
     WithdrawCopy,
     WithdrawToken,
 )
+from fedid.domain.handover import Handover
 from fedid.domain.realm import Role
-from fedid.domain.rotation import PATIENCE, RotationRequest, renewal_due_at
+from fedid.domain.rotation import RotationRequest, renewal_due_at
 from fedid.domain.stored import StoredEntry
 from fedid.domain.token_entries import (
     OPAQUE,
@@ -186,8 +187,8 @@ class _Situation:
 
     def _former_may_go(self, token: DesiredToken, ends_at: datetime) -> bool:
         """Tell whether the overlap is over and nobody is left who presents the token before, as far as one waits."""
-        given_up = self.now >= ends_at + max(token.overlap, PATIENCE)
-        return self.now >= ends_at and (self.observed.presented.get(token.name, True) or given_up)
+        missing = not self.observed.presented.get(token.name, True)
+        return Handover(missing).lets_end(ends_at, token.overlap, self.now)
 
     def _why_made_anew(self, token: DesiredToken, held: OpaqueToken) -> str | None:
         wanted = self.desired.ask_hash(token)

@@ -226,6 +226,7 @@ def facts_before(bot: BotContext, observed: ObservedBot) -> BotFacts:
         keys=observed.keys.by_slot,
         previous_secret=previous,
         previous_ends_at=_previous_ends_at(desired, observed),
+        held_from=observed.handover.held_from,
         secret_issued_at=observed.keys.issued_at or recorded.secret_issued_at,
         secret_rotated_for=recorded.secret_rotated_for,
         secret_version=stored.version if stored is not None and stored.data else None,

@@ -88,7 +88,7 @@ class BotConvergence:
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
             if facts is not None:
                 return self._looked(one, facts)
-        handover = self._handover(one, (status.get("secret") or {}).get("version"))
+        handover = self._handover(one)
         for _ in range(2):  # what was adopted is looked at before anything is done with it
             observe = partial(
                 observe_bot, backends, meta.key, desired, status=status, handover=handover, read_key=world.read_key
@@ -101,8 +101,6 @@ class BotConvergence:
                 observed = replace(observed, realm_scopes=await existing_scopes(backends, declared))
             observed = self._with_servers(one, await _without_revoked(one, observed))
             facts = await one.application.apply(self._plan(one, observed, roles), observed)
-            if facts is not None:
-                facts.held_from = handover.held_from
             if facts is not None and observed.keycloak_seen:
                 pending = request is not None and request.wants_secret(facts.secret_rotated_for)
                 rotates = desired.rotation.every is not None or spec.secret_rotation is not None
@@ -143,8 +141,9 @@ class BotConvergence:
         found = (self._world.directory.get(key) for key in self._world.directory.pods_of_bot(bot))
         return [body for body in found if body is not None]
 
-    def _handover(self, one: BotPass, version: int | None) -> Handover:
-        """Return how far this version of the bot's secret has come to those who mount it."""
+    def _handover(self, one: BotPass) -> Handover:
+        """Return how far the bot's secret has come to those who mount it."""
+        version = (one.status.get("secret") or {}).get("version")
         meta, overlap, now = one.spec.meta, one.desired.rotation.overlap, one.backends.identity_provider.server_now()
         missing, instants = False, []
         for pod in self.consumers(meta.key):
