@@ -48,6 +48,7 @@ class NodeWorld:
     hidden: set[bytes] = field(default_factory=set)
     """Keys that another account has."""
     recorded: str | None = None
+    delivered_at: datetime | None = None
     rotated_for: str | None = None
     request: RotationRequest | None = None
     delivered: NodeKey | None = None
@@ -73,7 +74,9 @@ class NodeWorld:
 
     def observe(self, taken: frozenset[str] = frozenset()) -> ObservedNode:
         """Return what a pass sees."""
-        return ObservedNode(self.stored, self.held, tuple(self.nodes.values()), self.recorded, self.rotated_for, taken)
+        nodes = tuple(self.nodes.values())
+        told = self.recorded, self.delivered_at, self.rotated_for
+        return ObservedNode(self.stored, self.held, nodes, *told, taken)
 
     def plan(self, taken: frozenset[str] = frozenset()) -> tuple[NodeStep, ...]:
         """Return the plan of a pass now."""
@@ -93,6 +96,7 @@ class NodeWorld:
             self.delivered, recorded = self.held.current, self.recorded
             assert self.delivered is not None
             self.recorded = self.delivered.key_id
+            self.delivered_at = self.now if recorded != self.recorded else self.delivered_at
             if self.request is not None and recorded != self.recorded:
                 self.rotated_for = self.request.value
         return plan

@@ -165,6 +165,35 @@ def test_patience_ends() -> None:
     assert UnregisterNodes((1,)) in world.plan()
 
 
+def test_the_overlap_begins_when_the_secret_has_the_key() -> None:
+    """As long as nobody could change over, nothing ends; then the SuperNode has all the time that it is given."""
+    world = settled()
+    world.request = REQUEST
+    for _ in range(3):
+        world.run(steps=4)  # and the Secret cannot be written
+        world.now += OVERLAP + PATIENCE + A_SECOND
+        assert world.plan() == ()
+    world.run()
+    delivered_at = world.now
+    assert look_at_node_again_at(world.node, world.observe(), UID, world.now) == delivered_at + OVERLAP
+    world.now += OVERLAP + PATIENCE - A_SECOND
+    assert world.plan() == ()
+    world.now += A_SECOND
+    assert UnregisterNodes((1,)) in world.plan()
+
+
+def test_a_status_that_tells_no_delivery() -> None:
+    """A key that an older fedid delivered counts from when it was made."""
+    world = settled()
+    world.request = REQUEST
+    world.run()
+    world.delivered_at = None
+    _restarts(world)
+    assert world.plan() == ()
+    _time_goes_by(world)
+    assert UnregisterNodes((1,)) in world.plan()
+
+
 def test_a_node_that_is_not_running_waits_for_the_overlap_alone() -> None:
     """Where no SuperNode is connected, nobody has to change over."""
     world = settled()
@@ -202,7 +231,7 @@ def test_a_schedule() -> None:
     assert world.plan() == ()
     world.now = due
     assert len(world.run()) == 4
-    over = due.replace(microsecond=0) + OVERLAP
+    over = due + OVERLAP  # the Secret got it in that pass
     assert look_at_node_again_at(world.node, world.observe(), UID, world.now) == over
     asked_again = look_at_node_again_at(world.node, world.observe(), UID, over)
     assert asked_again is not None

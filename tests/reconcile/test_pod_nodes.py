@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from fedid.domain.conditions import instant_in, rfc3339
 from fedid.domain.resources import BOT_CLIENT, FINALIZER, POD_IDENTITY
 from fedid.domain.super_node import NodeStatus
+from fedid.errors import BackendUnavailableError
 from tests.reconcile.federated import (
     AWAY,
+    PATH,
     POD,
     SECONDS,
     URL,
+    VAULT_AWAY,
     Federated,
     with_crashes,
 )
@@ -121,6 +127,60 @@ async def test_a_rotation_that_is_asked_for(federated: Federated) -> None:
     assert (told["cause"], told["evidence"][0]["credential"]) == ("Rotated", f"SuperNode key {former}")
     await federated.operator.advance(SECONDS)
     assert federated.good == [after], "one annotation, one rotation"
+
+
+@pytest.mark.parametrize("away", ["vault", "kubernetes"])
+async def test_a_key_that_is_delivered_late(federated: Federated, away: str) -> None:
+    """Where a server is away between the next key and the Secret, the former is good as long as it is alone there."""
+    await federated.begun()
+    before, key = int(federated.status["nodeId"]), federated.mounted["supernode.key"]
+    federated.registry.set_status(before, NodeStatus.ONLINE)
+
+    def is_made(_target: str) -> bool:
+        """Tell whether the next key is in use, from when on the server is away."""
+        return len(federated.good) == 2 and "pending_key_id" not in federated.operator.store.data_of(PATH)
+
+    operator, failures = federated.operator, federated.operator.cluster.failures
+    if away == "vault":
+        failures = operator.store.failures
+        failures.add("read", VAULT_AWAY, times=None, when=is_made)
+    else:
+        gone = BackendUnavailableError("it is away", backend="kubernetes")
+        failures.add("replace_secret", gone, times=None, when=is_made)
+    federated.pod(annotations={"fedid.io/rotate": "secret-1"})
+    await operator.advance(3 * SECONDS)
+    assert len(federated.good) == 2
+    assert federated.mounted["supernode.key"] == key
+    failures.clear()
+    await operator.advance(300)
+    assert federated.mounted["supernode.key"] != key
+    delivered_at = instant_in(federated.status["superNode"]["deliveredAt"])
+    made_at = instant_in(federated.status["superNode"]["issuedAt"])
+    assert delivered_at is not None
+    assert made_at is not None
+    assert delivered_at - made_at > timedelta(seconds=SECONDS)
+    assert len(federated.good) == 2, "the SuperNode is online with the former key"
+    federated.registry.set_status(before, NodeStatus.OFFLINE)
+    federated.registry.set_status(int(federated.status["nodeId"]), NodeStatus.ONLINE)
+    await operator.advance(120)
+    assert federated.good == [int(federated.status["nodeId"])]
+    federated.assert_in_order()
+
+
+async def test_a_fast_clock_at_a_delivery(federated: Federated) -> None:
+    """A delivery that is told of tomorrow counts from now: the former key does not stay until then."""
+    await federated.begun()
+    federated.pod(annotations={"fedid.io/rotate": "secret-1"})
+    await federated.operator.advance(1)
+    assert len(federated.good) == 2
+    told = federated.operator.cluster.bodies[POD]["status"]["superNode"]
+    told["deliveredAt"] = rfc3339(federated.operator.clock.now() + timedelta(days=1))
+    federated.operator.restart()
+    await federated.operator.advance(SECONDS)
+    federated.assert_in_order()
+    delivered_at = instant_in(federated.status["superNode"]["deliveredAt"])
+    assert delivered_at is not None
+    assert delivered_at < federated.operator.clock.now()
 
 
 async def test_a_rotation_by_schedule(federated: Federated) -> None:

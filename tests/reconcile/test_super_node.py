@@ -74,7 +74,9 @@ class Bench:
     async def ensure(self, request: RotationRequest | None = None) -> NodeState:
         """Run a pass and write its status."""
         self.state = await self.node.ensure(self.recorded, request, self.operator.clock.now())
-        self.recorded = RecordedNode(self.state.key.key_id, self.state.rotated_for)
+        now = self.operator.clock.now()
+        delivered_at = self.recorded.delivered_at if self.state.key.key_id == self.recorded.key_id else now
+        self.recorded = RecordedNode(self.state.key.key_id, delivered_at, self.state.rotated_for)
         return self.state
 
     async def end(self) -> None:

@@ -132,6 +132,8 @@ class ObservedNode:
     """All that the SuperLink shows to our account."""
     recorded_key_id: str | None = None
     """The key that the status names."""
+    delivered_at: datetime | None = None
+    """When the Secret got that key (aware UTC); None: an older fedid did not tell."""
     rotated_for: str | None = None
     """The request that was last carried out."""
     taken: frozenset[str] = frozenset()
@@ -187,7 +189,7 @@ def look_at_node_again_at(desired: DesiredNode, observed: ObservedNode, uid: str
     if since is None:
         return None
     if observed.keys.previous_key_id is not None or nodes_to_end(desired, observed):
-        over = since + desired.overlap
+        over = (_in_use_since(observed) or now) + desired.overlap  # this pass delivers what none did
         return over if now < over else now + _ASK_AGAIN
     return rotation_due_at(since, desired.every, uid) if desired.every is not None else None
 
@@ -251,13 +253,22 @@ def _is_due(
     return desired.every is not None and since is not None and now >= rotation_due_at(since, desired.every, uid)
 
 
+def _in_use_since(observed: ObservedNode) -> datetime | None:
+    """Return since when the Secret holds the current key, None as long as it may hold the former one alone."""
+    return None if node_key_unrecorded(observed) else observed.delivered_at or observed.keys.issued_at
+
+
 def _overlap_is_over(
     desired: DesiredNode, observed: ObservedNode, ending: tuple[NodeRecord, ...], now: datetime
 ) -> bool:
-    """Tell whether the SuperNode has changed over, or was given time enough."""
-    since, current = observed.keys.issued_at, observed.keys.current
+    """Tell whether the SuperNode has changed over, or was given time enough.
+
+    That begins with the Secret: while a server is away that delivers the key, nobody could change over. Only the
+    PodIdentity whose key it is can be in the way of that, and would hold up what it alone has asked for.
+    """
+    since, current = _in_use_since(observed), observed.keys.current
     if since is None or current is None:
-        return True
+        return False
     online = {node.key_id for node in observed.nodes if node.online}
     changed_over = current.key_id in online or not any(node.online for node in ending)
     return Handover(missing=not changed_over).lets_end(since + desired.overlap, desired.overlap, now)

@@ -268,7 +268,7 @@ class ClientIdentities:
             "residualWindow": residual_window(spec.platform, spec.options, spec.role),
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
-            **(node.fields if node is not None else {}),
+            **(node.delivered(self._world.clock.now()) if node is not None else {}),
         }
         self._world.rotation_lag.mounted(latest, fields, self._world.clock.now())  # nodes are timed by our own
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)

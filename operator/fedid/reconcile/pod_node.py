@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fedid.domain.conditions import Condition, rfc3339
+from fedid.domain.conditions import Condition, instant_in, rfc3339
 from fedid.domain.grants import Ask, AskKind
 from fedid.domain.node_plan import DesiredNode
 from fedid.domain.pod_identity import PodIdentity
@@ -38,9 +38,17 @@ class PodNode:
     key: NodeKey
     granted: Condition
     fields: Mapping[str, Any]
-    """What the status tells of it."""
+    """What the status tells of it, but for when its Secret got the key."""
+    is_new: bool
+    """Whether the status does not tell yet that its Secret has the key."""
     again_at: datetime | None
     """When something will be due by itself (aware UTC)."""
+
+    def delivered(self, now: datetime) -> Mapping[str, Any]:
+        """Return what the status tells of it once its Secret has the key."""
+        if not self.is_new:
+            return self.fields
+        return {**self.fields, "superNode": {**self.fields["superNode"], "deliveredAt": rfc3339(now)}}
 
 
 class PodNodes:
@@ -78,8 +86,12 @@ class PodNodes:
         desired = DesiredNode("", url, options.every, options.overlap)
         token = account.token if account is not None else None
         node = SuperNode(world, await node_identity(world, body, options.super_link, backends, token), desired)
-        recorded = RecordedNode(told.get("keyId"), told.get("rotatedFor"))
-        state = await node.ensure(recorded, rotation_request(meta.annotations), world.clock.now())
+        now, delivered_at = world.clock.now(), instant_in(told.get("deliveredAt"))
+        if delivered_at is not None:
+            delivered_at = min(delivered_at, now)  # our clock may have been fast
+        recorded = RecordedNode(told.get("keyId"), delivered_at, told.get("rotatedFor"))
+        state = await node.ensure(recorded, rotation_request(meta.annotations), now)
+        is_new = state.key.key_id != recorded.key_id
         next_at = rotation_due_at(state.issued_at, options.every, meta.uid) if options.every is not None else None
         fields = {
             **_place(url, told["federation"], account),
@@ -87,6 +99,7 @@ class PodNodes:
             "issuedAt": rfc3339(state.issued_at),
             "nextRotationAt": rfc3339(next_at) if next_at is not None else None,
             "rotatedFor": state.rotated_for,
+            "deliveredAt": rfc3339(delivered_at) if delivered_at is not None and not is_new else None,
         }
         status = {
             "nodeId": str(state.node_id),
@@ -94,7 +107,7 @@ class PodNodes:
             "revocation": None,
             **judgement_fields(body, verdict),
         }
-        return PodNode(state.key, granted_condition(verdict), status, state.again_at)
+        return PodNode(state.key, granted_condition(verdict), status, is_new, state.again_at)
 
     async def _announced(
         self, body: Body, meta: Meta, url: str, account: NodeAccount | None, backends: Backends

@@ -51,6 +51,8 @@ class RecordedNode:
     """What the status says of the node."""
 
     key_id: str | None = None
+    delivered_at: datetime | None = None
+    """When the Secret got that key (aware UTC)."""
     rotated_for: str | None = None
     """The request that was last carried out."""
 
@@ -167,7 +169,7 @@ class SuperNode:
         if keys.issued_at is not None and keys.issued_at > now:
             # Our clock was fast when the key came into use; what counts from there begins now, and is written so.
             keys = replace(keys, issued_at=now.replace(microsecond=0))
-        return ObservedNode(stored, keys, nodes, recorded.key_id, recorded.rotated_for)
+        return ObservedNode(stored, keys, nodes, recorded.key_id, recorded.delivered_at, recorded.rotated_for)
 
     async def _take(self, step: NodeStep, run: _Run) -> None:
         match step:
