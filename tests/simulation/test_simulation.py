@@ -38,6 +38,22 @@ def test_users_may_do_what_they_like() -> None:
     assert result.counts["ends"] >= 3  # several bots ended, with a token and a secret to be looked for ever after
 
 
+@pytest.mark.parametrize("seconds", [5.4, 5.6, 6.0])
+def test_vault_goes_away_before_a_new_secret_is_mounted(seconds: float) -> None:
+    """Longer than any patience: its pods have the former alone all that time, and when Vault is back."""
+    bot = "site-b/trainer"
+    happens = (
+        Action(5.0, "create_bot", bot, 1),
+        Action(150.0, "rotate", bot, "secret-1"),
+        Action(150.0 + seconds, "outage", "vault", 1000.0),
+    )
+    story = replace(story_of(1), replicas=1, actions=happens, length=1800.0, latency=0.2, lifetime=600.0, lease=60.0)
+
+    result = simulate(replace(story, events=True, quiet=True))
+
+    assert result.violation is None
+
+
 def test_a_seed_goes_the_same_way_each_time_and_whatever_strings_hash_to() -> None:
     """Else a failure could not be looked at again."""
     program = (

@@ -49,12 +49,15 @@ class Handover:
     """Whether one of them still has the former alone, as far as is known."""
     held_from: datetime | None = None
     """When pods have what the other Secrets hold (Keycloak's clock); None: nothing is known of a former one there."""
+    reachable_since: datetime | None = None
+    """Since when, without a break, servers were there that bring it to who misses it (Keycloak's clock); None: always.
+    """
 
     def lets_end(self, ends_at: datetime, overlap: timedelta, now: datetime) -> bool:
         """Tell whether the former one may end.
 
-        Who cannot be reached holds that up, but only so long: the API server may be away, or a tenant in the way. Who
-        was reached late, after that time even, still has the time that a file takes.
+        Who misses it holds that up, but only so long: a tenant may be in the way. That time does not pass while it
+        could not be brought to anybody. Who got it late, after that time even, still has the time that a file takes.
 
         Args:
             ends_at: When its overlap is over.
@@ -62,6 +65,8 @@ class Handover:
             now: Keycloak's clock, as the other instants.
         """
         given_up = ends_at + max(overlap, PATIENCE)
+        if self.reachable_since is not None:
+            given_up = max(given_up, self.reachable_since + PATIENCE)
         if now < ends_at or (self.missing and now < given_up):
             return False
         return self.held_from is None or self.held_from <= now

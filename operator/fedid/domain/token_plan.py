@@ -188,7 +188,8 @@ class _Situation:
     def _former_may_go(self, token: DesiredToken, ends_at: datetime) -> bool:
         """Tell whether the overlap is over and nobody is left who presents the token before, as far as one waits."""
         missing = not self.observed.presented.get(token.name, True)
-        return Handover(missing).lets_end(ends_at, token.overlap, self.now)
+        reachable_since = self.observed.handover.reachable_since
+        return Handover(missing, reachable_since=reachable_since).lets_end(ends_at, token.overlap, self.now)
 
     def _why_made_anew(self, token: DesiredToken, held: OpaqueToken) -> str | None:
         wanted = self.desired.ask_hash(token)

@@ -154,7 +154,8 @@ class BotConvergence:
             missing = missing or held["secretVersion"] != version
             if (from_ := held_from(held.get("secretSince"), overlap, now)) is not None:
                 instants.append(from_)
-        return Handover(missing, max(instants, default=None))
+        there_for = one.backends.vault_there_for(self._world.clock.monotonic())
+        return Handover(missing, max(instants, default=None), reachable_since=now - there_for)
 
     def _looked(self, one: BotPass, facts: BotFacts) -> BotFacts:
         facts.looked = True

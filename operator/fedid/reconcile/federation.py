@@ -135,7 +135,8 @@ class FederationReconciler:
         (keycloak, facts), (vault, version) = await asyncio.gather(
             self._look_at_keycloak(backends), self._look_at_vault(backends)
         )
-        backends.keycloak_ready, backends.vault_ready = keycloak.status is True, vault.status is True
+        backends.keycloak_ready = keycloak.status is True
+        backends.saw_vault(self._world.clock.monotonic(), ready=vault.status is True)
         backends.keycloak_refusal, backends.vault_refusal = _refusal(keycloak), _refusal(vault)
         fields: dict[str, Any] = {"isDefault": self._is_default(federation)}
         if facts is not None:
@@ -215,7 +216,8 @@ class FederationReconciler:
         name = meta_of(body).key.name
         known = self._world.backends.get(name)
         if known is not None:
-            known.keycloak_ready = known.vault_ready = False
+            known.keycloak_ready = False
+            known.saw_vault(self._world.clock.monotonic(), ready=False)
             known.keycloak_refusal = known.vault_refusal = error.message
         elif self._world.unusable.get(name) != error.message:
             self._world.unusable[name] = error.message

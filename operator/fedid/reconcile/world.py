@@ -87,6 +87,21 @@ class Backends:
     admin_events: bool = False
     """Whether the realm records admin events, we may read them, and the spec does not say otherwise."""
 
+    _vault_there_since: float | None = None
+
+    def saw_vault(self, now: float, *, ready: bool) -> None:
+        """Take note of whether Vault is ready, at an instant (monotonic seconds)."""
+        self.vault_ready = ready
+        if not ready:
+            self._vault_there_since = None
+        elif self._vault_there_since is None:
+            self._vault_there_since = now
+
+    def vault_there_for(self, now: float) -> timedelta:
+        """Return for how long Vault has been seen ready without a break; zero if it is not, or was not looked at."""
+        since = self._vault_there_since
+        return timedelta(seconds=now - since) if since is not None else timedelta()
+
     @property
     def readiness(self) -> tuple[bool | None, bool | None, bool | None]:
         """What is known of Keycloak, of Vault, and of the epoch."""
