@@ -163,10 +163,10 @@ class _Situation:
         why = self._why_made_anew(token, held) or _requested(token, self.observed, stored, self.request)
         ended = held.previous_ends_at is not None and self._former_may_go(token, held.previous_ends_at)
         if why is not None and (held.previous_ends_at is None or ended or held.expires_at <= self.now):
-            keep = held.expires_at > self.now
-            if keep and token.name in self.observed.verifiers:
+            # Also one that has expired: the next is in the status before anybody has it, whatever becomes of the pass.
+            if token.name in self.observed.verifiers:
                 return StageToken(token.name, why)
-            return MakeToken(token.name, why, keep_previous=keep)
+            return MakeToken(token.name, why, keep_previous=held.expires_at > self.now)
         return EndPreviousToken(token.name) if ended else None
 
     def _is_ours(self, token: DesiredToken, held: OpaqueToken) -> bool:
@@ -174,11 +174,11 @@ class _Situation:
         recorded = self.observed.recorded.fingerprints.get(token.name)
         if recorded in {None, held.fingerprint}:
             return True
-        if recorded != held.previous_fingerprint:
-            return False
-        # Replaced by a pass that ended before its status; where servers take it they were told before.
-        told = self.observed.recorded.pending_fingerprints.get(token.name)
-        return token.name not in self.observed.verifiers or told == held.fingerprint
+        # Replaced by a pass that ended before its status; where servers take it they were told before. The one before
+        # is not kept if it had expired by then.
+        if self.observed.recorded.pending_fingerprints.get(token.name) == held.fingerprint:
+            return True
+        return recorded == held.previous_fingerprint and token.name not in self.observed.verifiers
 
     def _may_be_promoted(self, token: DesiredToken, held: OpaqueToken) -> bool:
         """Tell whether every server takes the pending token; one that does not waits at most for the other's end."""
