@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fedid.domain.conditions import ConditionType, Reason
+from tests import again
+from tests.again import GUIDE as GUIDE_TESTS
 from tests.guide.pages import GUIDE, ORDER, GuideError, difference, page, steps_in, steps_of
 from tests.guide.session import BlockError, Session
 from tests.testbed.paths import REPOSITORY
@@ -47,11 +50,12 @@ def test_an_output_of_nothing_is_refused() -> None:
         ("...\nlast\n", "one\ntwo\nlast\n"),
         ("...\nlast\n", "last\n"),
         ("a\n\nb\n", "a\nb\n"),
+        ("a\n", 'I1124 02:42:23.142017    9738 reflector.go:664] "Warning: watch ended with error"\na\n'),
     ],
-    ids=["spaces", "within a line", "lines", "no lines", "empty lines"],
+    ids=["spaces", "within a line", "lines", "no lines", "empty lines", "a log of client-go"],
 )
 def test_what_is_taken_for_the_same(shown: str, printed: str) -> None:
-    """Spaces, empty lines and what `...` stands for do not count."""
+    """Spaces, empty lines, what `...` stands for and what a library logs do not count."""
     assert difference(shown, printed) is None
 
 
@@ -70,6 +74,22 @@ def test_what_is_taken_for_the_same(shown: str, printed: str) -> None:
 def test_what_is_not_taken_for_the_same(shown: str, printed: str) -> None:
     """A page shows all that is printed, and nothing else."""
     assert difference(shown, printed) is not None
+
+
+def test_pages_that_were_red_are_one_and_are_typed_again_from_the_first_on(tmp_path: Path) -> None:
+    """Each builds on those before it; what else was red is asked again by itself."""
+    other, last = "tests/e2e/test_x.py::test_y[a b]", f"{GUIDE_TESTS}test_the_page_goes_as_written[{ORDER[-1]}]"
+    remembered = tmp_path / "lastfailed"
+    assert again.main(remembered) == 0
+    for red, count, asked in (
+        ([other], 1, 1),
+        ([other, last, f"{GUIDE_TESTS}test_nothing_is_left"], 2, 1 + len(ORDER) + 1),
+    ):
+        remembered.write_text(json.dumps(dict.fromkeys(red, True)), encoding="utf-8")
+        assert again.main(remembered) == count
+        left = json.loads(remembered.read_text(encoding="utf-8"))
+        assert set(red) <= left.keys()
+        assert len(left) == asked
 
 
 def test_a_session_keeps_what_was_set(session: Session) -> None:
