@@ -35,6 +35,8 @@ class Late(Loop):
         await loop.begun()
         loop.cluster.apply(BOT_CLIENT, NAMESPACE, "trainer", SHORT)
         await loop.advance(60)
+        while "pending_token" in loop.vault():
+            await loop.advance(1)
         loop.watched = False
         if what == "servers":
             denied = BackendRejectedError("a webhook denies it", backend="kubernetes")

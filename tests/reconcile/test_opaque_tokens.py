@@ -8,7 +8,7 @@ import pytest
 
 from fedid.domain.stored import VaultMark
 from fedid.engine import Priority
-from fedid.errors import BackendUnavailableError
+from fedid.errors import BackendRejectedError, BackendUnavailableError
 from tests.reconcile.rotating import BOT, PLATFORM, Rotating
 from tests.reconcile.test_suspension import dies
 
@@ -70,6 +70,24 @@ async def test_a_token_whose_first_pass_was_cut_before_the_status_stays() -> Non
     await bot.operator.look()
     assert bot.vault("tokens/list")["token"] == made
     assert "previous_token" not in bot.vault("tokens/list")
+
+
+async def test_a_status_that_cannot_be_written_for_longer_than_a_token_lives() -> None:
+    """It is renewed once: by the status alone one in use is known as ours, so the next waits. None is drift."""
+    bot = await Rotating.begun(tokens=[{**OPAQUE, "lifetime": "10m", "overlap": "1m"}])
+    first = bot.vault("tokens/list")["token"]
+    denied = BackendRejectedError("a webhook denies it", backend="kubernetes")
+    bot.operator.cluster.failures.add("patch_status", denied, times=None, when=lambda key: key == str(BOT))
+    while (second := bot.vault("tokens/list")["token"]) == first:
+        await bot.operator.advance(5)
+    await bot.operator.advance(900)
+    entry = bot.vault("tokens/list")
+    assert (entry["token"], entry["previous_token"]) == (second, first)
+    bot.operator.cluster.failures.clear()
+    await bot.operator.advance(120)
+    assert bot.ready() == ("True", "Ready")
+    assert bot.vault("tokens/list")["token"] != second
+    assert bot.told("DriftRepaired") == []
 
 
 async def test_the_copy_follows_and_goes() -> None:

@@ -158,6 +158,8 @@ class _Situation:
             return MakeToken(token.name, "the token in Vault was changed", keep_previous=False)
         if self.observed.recorded.withdrawn:
             return MakeToken(token.name, "a withdrawal was begun and called off", keep_previous=False)
+        if self.observed.recorded.fingerprints.get(token.name) not in {None, held.fingerprint}:
+            return None  # by the status alone the one in use is known as ours: it comes first
         if is_pending(self.observed, token.name):
             return PromoteToken(token.name) if self._may_be_promoted(token, held) else None
         why = self._why_made_anew(token, held) or _requested(token, self.observed, stored, self.request)
