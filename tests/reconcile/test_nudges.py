@@ -17,6 +17,7 @@ from tests.reconcile.rotating import Rotating
 from tests.reconcile.small_operator import NAMESPACE, SmallOperator
 
 SELECTOR = {"matchLabels": {"app": "trainer"}}
+POD = ObjectKey(POD_IDENTITY, NAMESPACE, "trainer")
 DENIED = BackendDeniedError("the operator may not list pods: helm upgrade", backend="kubernetes")
 REJECTED = BackendRejectedError("the admission webhook x denies it; ask those who run it", backend="kubernetes")
 AWAY = BackendUnavailableError("no answer", backend="kubernetes")
@@ -321,6 +322,21 @@ async def test_an_api_server_that_is_away_is_made_good_by_the_second_nudge(opera
     assert {name for name, value in operator.cluster.nudges if value.endswith("-2")} == {"trainer-1", "trainer-2"}
     assert pods_status(operator)["nudgedHash"] == operator.status(POD_IDENTITY, "trainer")["secretHash"]
     assert operator.cluster.events == []
+
+
+async def test_what_the_second_nudge_mended_is_told_though_the_status_could_not_be_written_right_then(
+    operator: SmallOperator,
+) -> None:
+    """Nobody else would tell it before the next change."""
+    operator.cluster.failures.add("pods", AWAY)
+    change(operator)
+    await operator.settle()
+    assert "they see a change by themselves" in operator.status(POD_IDENTITY, "trainer")["pods"]["message"]
+    operator.cluster.failures.add("patch_status", AWAY, when=lambda key: key == str(POD))
+    await operator.advance(20)
+    pods = operator.status(POD_IDENTITY, "trainer")["pods"]
+    assert "message" not in pods
+    assert pods["nudged"] == 2
 
 
 async def test_a_pod_that_goes_meanwhile_is_nothing(operator: SmallOperator) -> None:

@@ -126,6 +126,7 @@ class Nudges:
 
         Raises:
             BackendUnavailableError: The API server did not answer; tried again.
+            StaleObjectError: The status was written meanwhile; tried again.
         """
         meta = meta_of(body)
         current = self._pending.get(meta.key)
@@ -139,8 +140,9 @@ class Nudges:
         if isinstance(result.trouble, BackendUnavailableError):
             raise result.trouble
         if self._pending.get(meta.key) is current:
-            del self._pending[meta.key]
             await self._tell_late(body, result, current)
+        if self._pending.get(meta.key) is current:  # not before it is told: another pass would have nothing to tell
+            del self._pending[meta.key]
         return Outcome()
 
     def forget(self, key: ObjectKey) -> None:
