@@ -266,9 +266,8 @@ def quotes_token(error: Exception, token_file: Path) -> bool:
 def accessors(stack: Stack, role: str) -> list[str]:
     """Return the accessors of the tokens that were got as a role."""
     everyone = stack.vault("GET", "/v1/auth/token/accessors?list=true")["data"]["keys"]
-    # A token that ends while we look answers 403.
-    looked_up = (
-        stack.vault("POST", "/v1/auth/token/lookup-accessor", {"accessor": a}, accept=(403, 404)) for a in everyone
-    )
+    # One whose token ends while we look is answered with any of these.
+    gone = (400, 403, 404)
+    looked_up = (stack.vault("POST", "/v1/auth/token/lookup-accessor", {"accessor": a}, accept=gone) for a in everyone)
     found = (answer["data"] for answer in looked_up if "data" in answer)
     return [data["accessor"] for data in found if (data["meta"] or {}).get("role") == role]
