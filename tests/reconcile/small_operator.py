@@ -24,6 +24,7 @@ from fedid.domain.stored import MountedSecret
 from fedid.domain.super_node import SuperLinkAccess
 from fedid.engine import Priority
 from fedid.errors import Error
+from fedid.reconcile import news
 from fedid.reconcile.audit import Audit
 from fedid.reconcile.directory import Directory
 from fedid.reconcile.dispatch import Dispatch, retry_for
@@ -193,16 +194,13 @@ class SmallOperator:
         key = ObjectKey(body["kind"], body["metadata"].get("namespace") or "", body["metadata"]["name"])
         if key.kind not in {*WATCHED, "Namespace"}:
             return
-        directory, before = self.world.directory, self.world.directory.get(key)
-        news = not gone and directory.put(body)
-        annotations, labels = (
-            [(one or body)["metadata"].get(name) or {} for one in (before, body)] for name in ("annotations", "labels")
-        )
-        asked = before is None or before.get("spec") != body.get("spec") or "deletionTimestamp" in body["metadata"]
-        asked = asked or annotations[0] != annotations[1] or labels[0] != labels[1]
+        directory = self.world.directory
+        if look and key.kind not in {IDENTITY_APPROVAL, "Namespace"}:
+            (news.gone if gone else news.learned)(self.world, body)
+            return
         if gone:
             directory.remove(key)
-        elif not (news and asked):
+        elif not directory.put(body):
             return
         if key.kind == IDENTITY_APPROVAL:
             key = identity_in(body)[0]

@@ -104,7 +104,7 @@ MUTATIONS = (
     Mutation(
         "6",
         "reconcile/news.py",
-        '    if before.get("spec") != after.get("spec"):',
+        '    if before.get("spec") != after.get("spec") or _is_let_go_by_hand(before, after):',
         "    if before != after:",
     ),
     Mutation(

@@ -195,7 +195,7 @@ class _Watch:
         finally:
             world.wake = wake
         if roused and change == "MODIFIED" and before is not None and _asked(before) == _asked(body):
-            self._site.on_roused(roused[0])
+            self._site.on_roused(roused[0], body["metadata"])
 
 
 def _asked(body: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,7 +38,7 @@ class Site:
     replicas: list[Replica] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     """Log lines since they were last looked at."""
-    on_roused: Callable[[ObjectKey], None] = lambda _key: None
+    on_roused: Callable[[ObjectKey, Mapping[str, Any]], None] = lambda _key, _metadata: None
     """Told of an object that is to be looked at because of the operator's own write."""
     trace: Any = field(default_factory=hashlib.sha256)
     """Digest of all that happened, in order."""

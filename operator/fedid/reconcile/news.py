@@ -7,7 +7,7 @@ newer than what the watch has yet to tell of it: whoever only remembered the ans
 from __future__ import annotations
 
 from fedid.domain.naming import ObjectKey
-from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body
+from fedid.domain.resources import BOT_CLIENT, FEDERATION, FEDERATION_USER, POD_IDENTITY, Body, meta_of
 from fedid.engine import Priority
 from fedid.reconcile.directory import key_of
 from fedid.reconcile.world import World
@@ -15,7 +15,9 @@ from fedid.reconcile.world import World
 __all__ = ["gone", "learned"]
 
 _OURS = frozenset({"resourceVersion", "managedFields", "finalizers"})
-"""Metadata that we write; statuses are ours, too."""
+"""Metadata that we write; statuses are ours, too. A finalizer of ours that a hand took off has to come back, though."""
+_HELD_FOR = ("oidcClient", "superNode")
+"""What the status of a PodIdentity tells of that the finalizer is held for; other ones of it do without."""
 
 
 def learned(world: World, body: Body) -> None:
@@ -68,9 +70,20 @@ def _is_default(body: Body) -> bool:
 
 def _asks_the_same(before: Body, after: Body) -> bool:
     """Tell whether nothing that a person asks with differs."""
-    if before.get("spec") != after.get("spec"):
+    if before.get("spec") != after.get("spec") or _is_let_go_by_hand(before, after):
         return False
     return _asked_in(before["metadata"]) == _asked_in(after["metadata"])
+
+
+def _is_let_go_by_hand(before: Body, after: Body) -> bool:
+    """Tell whether a hand took the finalizer off an object that stays: it could go without its end being proven.
+
+    We take it off one that stays only in the course of a withdrawal, or once its status tells of nothing any more.
+    """
+    left, status = meta_of(after), after.get("status") or {}
+    if not meta_of(before).has_finalizer or left.has_finalizer or left.deleting or status.get("revocation"):
+        return False
+    return after["kind"] != POD_IDENTITY or any(status.get(name) for name in _HELD_FOR)
 
 
 def _asked_in(metadata: Body) -> dict[str, object]:
