@@ -102,7 +102,7 @@ class ClientIdentities:
         if credential.expires_at is not None and credential.expires_at > now:
             again_after = min(again_after, credential.expires_at - now)  # to say so, should nobody renew it
         if node is not None and node.again_at is not None:
-            again_after = min(again_after, max(node.again_at - self._world.clock.now(), timedelta()))
+            again_after = min(again_after, max(node.again_at - now, timedelta()))
         return Outcome(self._world.clock.monotonic() + again_after.total_seconds())
 
     async def _ended_now(self, body: Body, spec: PodIdentity, bot_key: ObjectKey) -> Body:
@@ -268,9 +268,9 @@ class ClientIdentities:
             "residualWindow": residual_window(spec.platform, spec.options, spec.role),
             "tokenExpiresAt": rfc3339(credential.expires_at) if credential.expires_at is not None else None,
             **pods,
-            **(node.delivered(self._world.clock.now()) if node is not None else {}),
+            **(node.delivered(realm_now(self._world, bot)) if node is not None else {}),
         }
-        self._world.rotation_lag.mounted(latest, fields, self._world.clock.now())  # nodes are timed by our own
+        self._world.rotation_lag.mounted(latest, fields, realm_now(self._world, bot))
         await write_status(self._world, latest, told, fields, generation=spec.meta.generation)
         if before.get("tokens") and before["tokens"] != held.get("tokens"):
             self._world.wake(bot_key, Priority.DRIFT, look=False)  # the former token may wait for this

@@ -20,7 +20,14 @@ from fedid.domain.rotation import rotation_due_at, rotation_request
 from fedid.domain.super_node import NodeKey
 from fedid.errors import NotGrantedError
 from fedid.platforms.flower import BOT
-from fedid.reconcile.gate import granted_condition, require_still_there, require_usable, still_wanted, with_finalizer
+from fedid.reconcile.gate import (
+    granted_condition,
+    realm_now,
+    require_still_there,
+    require_usable,
+    still_wanted,
+    with_finalizer,
+)
 from fedid.reconcile.judging import judged, judgement_fields
 from fedid.reconcile.node_access import NodeAccount, account_of, node_identity, options_of, told_of
 from fedid.reconcile.pod_node_end import KEPT, PodNodeEnds, carried_out
@@ -86,9 +93,9 @@ class PodNodes:
         desired = DesiredNode("", url, options.every, options.overlap)
         token = account.token if account is not None else None
         node = SuperNode(world, await node_identity(world, body, options.super_link, backends, token), desired)
-        now, delivered_at = world.clock.now(), instant_in(told.get("deliveredAt"))
+        now, delivered_at = realm_now(world, bot), instant_in(told.get("deliveredAt"))
         if delivered_at is not None:
-            delivered_at = min(delivered_at, now)  # our clock may have been fast
+            delivered_at = min(delivered_at, now)  # a clock was fast
         recorded = RecordedNode(told.get("keyId"), delivered_at, told.get("rotatedFor"))
         state = await node.ensure(recorded, rotation_request(meta.annotations), now)
         is_new = state.key.key_id != recorded.key_id
