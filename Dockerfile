@@ -8,12 +8,12 @@ ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
 COPY requirements/run.txt /build/run.txt
-# Wheels only, each with the hash that the lock names: nothing that was fetched is executed here. Compiled once, since the
+# Wheels only, those of the lock, each with the hash that it names: nothing that was fetched is executed here. Compiled once, since the
 # file system is read-only later; by hash, so that no clock decides what is current. Not the Kubernetes client's models and
 # typed calls: the operator loads none of them, and compiled they are 60 MB.
 RUN python3 -m venv /build/venv \
  && /build/venv/bin/pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
-      --only-binary=:all: --require-hashes --target=/opt/fedid --requirement=/build/run.txt \
+      --only-binary=:all: --no-deps --require-hashes --target=/opt/fedid --requirement=/build/run.txt \
  && rm -rf /opt/fedid/bin /build/venv \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/client/(api|models)/(?!__init__)' /opt/fedid \
  && chmod -R a+rX,go-w /opt/fedid

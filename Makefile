@@ -15,7 +15,9 @@ $(STAMP): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("fedid needs Python 3.11 or newer (Debian: python3.11, python3.11-venv)" if sys.version_info < (3, 11) else 0)'
 	@echo "installing the locked Python packages into $(VENV), usually half a minute ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; install python3-venv" >&2; exit 1; }
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@# What the lock names and nothing else: a pip that also resolves may prefer a newer release, which has no hash here.
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/dev.txt
+	@$(VENV)/bin/pip check --quiet
 	@touch $@
 
 demo: $(STAMP) ## Show the whole story on a stack of its own, then remove it
